@@ -1,0 +1,69 @@
+# make help tells what there is. Everything is one Go command, ./harness, built
+# here and called; its own exit status is 1 when the program is wrong, 2 when
+# this machine cannot test it, 3 when the harness broke.
+
+export CGO_ENABLED = 0
+MAKEFLAGS += --no-print-directory
+HARNESS = .build/harness
+
+# "make test-step 3" and "make mutants 3" take their number as a word: those
+# words are no targets of any other command.
+ifneq ($(filter test-step mutants,$(firstword $(MAKECMDGOALS))),)
+ifneq ($(word 3,$(MAKECMDGOALS)),)
+$(error one number at a time: make $(firstword $(MAKECMDGOALS)) $(word 2,$(MAKECMDGOALS)))
+endif
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+N := $(word 2,$(MAKECMDGOALS))
+.PHONY: $(word 2,$(MAKECMDGOALS))
+$(word 2,$(MAKECMDGOALS)): ; @:
+endif
+endif
+
+.PHONY: help doctor test-step shell test lint carry mutants harness
+
+help: ## this list
+	@echo 'learner'
+	@echo '  make doctor           what this machine is good for, and how to mend the rest'
+	@echo '  make test-step 3      try every fact of step 3 on steps/03-mount'
+	@echo '                        PROGRAM=./work tries them on your program'
+	@echo '  make shell            a shell in a throwaway machine, with the steps in PATH'
+	@echo 'maintainer'
+	@echo '  make test             everything, in the best sandbox that works here'
+	@echo '  make lint             gofmt, and vet for linux, darwin and windows'
+	@echo '  make carry            copy what first appears elsewhere: files of steps, listings in texts'
+	@echo '  make mutants          delete one statement at a time; a fact must fail (N=3: one step)'
+	@echo 'variables'
+	@echo '  SANDBOX=auto|vm|container|host|user   where; CGROUP=v2|v1|hybrid, KERNEL=dir,'
+	@echo '  ACCEL=auto|kvm|tcg, ARCH=amd64|arm64  what vm it is'
+	@echo '  PROGRAM=dir|file  RUN=text  V=1       whose program, which facts, every failure in full'
+	@echo '  MUST_RUN=1                            skips are forbidden'
+
+harness:
+	@go build -o $(HARNESS) ./harness
+
+doctor: harness ## what this machine is good for
+	@$(HARNESS) doctor
+
+test-step: harness ## the facts of one step
+	@$(HARNESS) test-step $(N)
+
+shell: harness ## a shell in a sandbox
+	@$(HARNESS) shell
+
+test: harness ## every test
+	@$(HARNESS) test
+
+mutants: harness ## can the facts fail
+	@$(HARNESS) mutants $(N)
+
+carry: ## bring the later steps and the listings up to date
+	@go test ./harness -run TestCarried -count=1 -update
+	@go test ./harness/docs -count=1 -update
+
+TESTDATA = ./harness/testdata/00-none ./harness/testdata/broken
+
+lint: ## gofmt and vet
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt would change these'; exit 1; }
+	@for os in linux darwin windows; do GOOS=$$os go vet ./... && GOOS=$$os go build -o /dev/null ./... || exit 1; done
+	@GOOS=linux go vet $(TESTDATA)
+	@echo 'lint: gofmt, and vet for linux, darwin and windows: nothing to say'

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"containers-from-scratch/harness/sandbox"
+)
+
+// built is what goes into a sandbox.
+type built struct {
+	dir     string // .build/ARCH, with bin/, checks.test and harness
+	program string // the executable that PROGRAM names, "" without one
+}
+
+// spec is the machine that the environment asks for.
+func spec() sandbox.Spec {
+	s := sandbox.Spec{
+		Arch: os.Getenv("ARCH"), Cgroup: os.Getenv("CGROUP"), Kernel: os.Getenv("KERNEL"),
+		Accel: os.Getenv("ACCEL"), Log: os.Stderr,
+	}
+	s.Self, _ = os.Executable()
+	if runtime.GOOS != "linux" || s.Arch != "" && s.Arch != runtime.GOARCH {
+		s.Self = filepath.Join(buildDir(s.Arch), "harness")
+	}
+	return s
+}
+
+// buildDir is where the executables for a machine of architecture arch go. It
+// is kept: an executable that is up to date is not linked again.
+func buildDir(arch string) string {
+	if arch == "" {
+		arch = runtime.GOARCH
+	}
+	dir, _ := filepath.Abs(filepath.Join(".build", arch))
+	return dir
+}
+
+// build compiles what a sandbox needs, static and for Linux: the steps, the
+// probe, the programs in testdata, the tests, and PROGRAM. A PROGRAM that does
+// not compile is the program's fault; the rest is the harness's.
+func build(arch string) (built, error) {
+	b := built{dir: buildDir(arch)}
+	bin := filepath.Join(b.dir, "bin") + "/"
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return b, broke(err)
+	}
+	commands := [][]string{
+		{"build", "-ldflags=-s -w", "-o", bin, "./steps/...", "./harness/cmd/probe", "./harness/testdata/00-none", "./harness/testdata/broken"},
+		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "checks.test"), "./harness/checks"},
+	}
+	if self := spec().Self; filepath.Dir(self) == b.dir {
+		commands = append(commands, []string{"build", "-o", self, "./harness"})
+	}
+	for _, args := range commands {
+		if out, err := goTool(arch, args...); err != nil {
+			return b, broke(fmt.Errorf("go %s:\n%s", strings.Join(args, " "), out))
+		}
+	}
+	if program := os.Getenv("PROGRAM"); program != "" {
+		path, err := buildProgram(arch, program, b.dir)
+		if err != nil {
+			return b, err
+		}
+		b.program = path
+	}
+	return b, nil
+}
+
+// goTool runs the go command for a static Linux build and returns what it says.
+func goTool(arch string, args ...string) (string, error) {
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), "GOOS=linux", "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if arch != "" {
+		cmd.Env = append(cmd.Env, "GOARCH="+arch)
+	}
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// buildProgram turns PROGRAM, a Go package or an executable, into a path.
+func buildProgram(arch, program, dir string) (string, error) {
+	info, err := os.Stat(program)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", usage("PROGRAM=%s is not there", program)
+	} else if err != nil {
+		return "", cannot(err)
+	}
+	if !info.IsDir() {
+		if info.Mode()&0o111 == 0 {
+			return "", usage("PROGRAM=%s is neither the directory of a Go package nor executable (chmod +x %s)", program, program)
+		}
+		return filepath.Abs(program)
+	}
+	path := filepath.Join(dir, "program")
+	if !strings.HasPrefix(program, ".") && !filepath.IsAbs(program) {
+		program = "./" + program // as go build wants a directory named
+	}
+	if name, err := goTool(arch, "list", "-f", "{{.Name}}", program); err != nil {
+		return "", usage("PROGRAM=%s is no Go package: %s", program, name)
+	} else if name != "main" {
+		return "", usage("PROGRAM=%s is package %s; a program is package main", program, name)
+	}
+	if out, err := goTool(arch, "build", "-o", path, program); err != nil {
+		return "", wrong(fmt.Errorf("PROGRAM does not compile:\n%s", out))
+	}
+	return path, nil
+}
+
+// job is a Job with everything in its place and nothing to run yet.
+func (b built) job() sandbox.Job {
+	j := sandbox.Job{
+		Files: map[string]string{
+			"/box/bin":         filepath.Join(b.dir, "bin"),
+			"/box/checks.test": filepath.Join(b.dir, "checks.test"),
+			"/probe":           filepath.Join(b.dir, "bin/probe"),
+			// The texts, whose transcripts are run.
+			"/box/docs/README.md":         "README.md",
+			"/box/docs/steps":             "steps",
+			"/box/docs/harness/README.md": "harness/README.md",
+		},
+		Dir: "/box",
+		Env: []string{"PATH=/box/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/box/own", "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM")},
+	}
+	if b.program != "" {
+		j.Files["/box/own/"+b.name()] = b.program
+		j.Env = append(j.Env, "PROGRAM_NAME="+b.name())
+	}
+	return j
+}
+
+// name is what PROGRAM is called in the sandbox.
+func (b built) name() string {
+	dir, _ := filepath.Abs(os.Getenv("PROGRAM")) // "." has no name
+	return filepath.Base(dir)
+}
+
+// programs are the names to call in a shell there.
+func (b built) programs() []string {
+	steps, _ := filepath.Glob("steps/0*")
+	names := []string{"00-none"}
+	for _, dir := range steps {
+		names = append(names, filepath.Base(dir))
+	}
+	if b.program != "" {
+		names = append(names, b.name())
+	}
+	return append(names, "probe")
+}

@@ -1,0 +1,172 @@
+//go:build linux
+
+package checks
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain refuses to run outside a sandbox: the programs under test change
+// the machine, and the broken ones damage it.
+func TestMain(m *testing.M) {
+	if os.Getenv("SANDBOX_KIND") == "" || !exists("/box/bin") {
+		fmt.Println("skipped: these tests change the machine they run on; use: make test")
+		os.Exit(0)
+	}
+	if err := setStage(); err != nil {
+		fmt.Println("harness:", err)
+		os.Exit(3)
+	}
+	pristine = observeHost()
+	fmt.Println("sandbox", os.Getenv("SANDBOX_KIND"))
+	os.Exit(m.Run())
+}
+
+// ours is the program of step n, or of another name in the sandbox.
+func ours(name string) Program {
+	return Program{Name: name, Path: "/box/bin/" + name}
+}
+
+// underTest is the program of step n, or the one that PROGRAM names.
+func underTest(n int) Program {
+	if name := os.Getenv("PROGRAM_NAME"); name != "" {
+		return Program{Name: name, Path: "/box/own/" + name}
+	}
+	return ours(Steps[n])
+}
+
+func TestStep01(t *testing.T) { proveStep(t, 1) }
+func TestStep02(t *testing.T) { proveStep(t, 2) }
+func TestStep03(t *testing.T) { proveStep(t, 3) }
+
+// proveStep tries every fact that holds at step n.
+func proveStep(t *testing.T, n int) {
+	facts := FactsAt(n)
+	fmt.Printf("facts %d\n", len(facts))
+	hung := ""
+	for _, f := range facts {
+		t.Run(subtest(f), func(t *testing.T) {
+			tryHere(t)
+			if hung != "" {
+				t.Fatalf("not tried: the program hung in %q", hung)
+			}
+			failure, err := f.Try(underTest(n))
+			if err != nil {
+				t.Fatalf("harness: %v", err)
+			}
+			if failure != nil {
+				if failure.Hung {
+					hung = f.Claim
+				}
+				if failure.Left { // and will again: waiting for it was worth it once
+					settling = 100 * time.Millisecond
+				}
+				t.Errorf("\n%v", failure)
+			}
+		})
+	}
+}
+
+// tryHere skips a test that skips.txt lists for this sandbox.
+func tryHere(t *testing.T) {
+	if reason := skipReason(os.Getenv("SANDBOX_KIND"), t.Name()); reason != "" {
+		t.Skip(reason)
+	}
+}
+
+// subtest is the claim as go test shows it, "the_command_is_process_1".
+func subtest(f Fact) string { return strings.ReplaceAll(f.Claim, " ", "_") }
+
+// TestTheHarnessNotices is the negative control: each fact must fail where it
+// says that it fails, in an earlier step or of a program that breaks it.
+func TestTheHarnessNotices(t *testing.T) {
+	for _, f := range Facts() {
+		var programs []string
+		for n, step := range Steps {
+			if !f.HoldsAt(n) {
+				programs = append(programs, step)
+			}
+		}
+		for _, name := range f.Broken {
+			programs = append(programs, "broken-"+name)
+		}
+		for _, name := range programs {
+			t.Run(subtest(f)+"/"+name, func(t *testing.T) {
+				tryHere(t)
+				require.FileExists(t, ours(name).Path)
+				defer shorten(2 * time.Second)()
+				failure, err := f.Try(ours(name))
+				require.NoError(t, err)
+				require.NotNil(t, failure, "the fact holds of %s", name)
+				t.Log(failure)
+			})
+		}
+	}
+}
+
+// TestSilenceFailsEveryFact finds facts that hold of a program which does
+// nothing at all: those would only look for what is not there.
+func TestSilenceFailsEveryFact(t *testing.T) {
+	defer shorten(time.Second)()
+	for _, f := range Facts() {
+		failure, err := f.Try(ours("broken-prints-nothing"))
+		require.NoError(t, err)
+		require.NotNil(t, failure, f.Claim)
+	}
+}
+
+// shorten lessens the patience with programs that are known to hang, or to leave
+// a process behind, until the function it returns is called.
+func shorten(d time.Duration) (undo func()) {
+	patienceBefore, settlingBefore := patience, settling
+	patience, settling = d, d/4
+	return func() { patience, settling = patienceBefore, settlingBefore }
+}
+
+// TestASpoiltMachineIsPutRight runs programs that do damage: each is noticed
+// by the first facts, and afterwards the machine serves as before.
+func TestASpoiltMachineIsPutRight(t *testing.T) {
+	for _, name := range []string{"prints-nothing", "hangs", "fails-open", "leaves-mounts", "makes-private", "leaves-a-process", "unmounts-proc"} {
+		t.Run(name, func(t *testing.T) {
+			tryHere(t)
+			defer shorten(time.Second)()
+			noticed := false
+			for _, f := range FactsAt(3) {
+				failure, err := f.Try(ours("broken-" + name))
+				require.NoError(t, err)
+				if failure != nil {
+					t.Log(failure)
+					noticed = true
+					break
+				}
+			}
+			require.True(t, noticed, "no fact fails")
+			failure, err := step02[0].Try(ours("02-pid"))
+			require.NoError(t, err)
+			require.Nil(t, failure)
+		})
+	}
+}
+
+// TestEveryFactCanFail finds facts for which no program is known to fail, and
+// texts that are missing.
+func TestEveryFactCanFail(t *testing.T) {
+	for _, f := range Facts() {
+		if !strings.Contains(f.Holds, "-") {
+			require.NotEmpty(t, f.Broken, f.Claim)
+		}
+		for _, text := range []string{f.Claim, f.Because, f.LookAt, f.Read} {
+			require.NotEmpty(t, text, f.Claim)
+		}
+		for _, name := range f.Broken {
+			require.FileExists(t, filepath.Join("/box/bin", "broken-"+name), f.Claim)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+//go:build linux
+
+package checks
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Fact is one sentence about a container, and how to see that it is true.
+type Fact struct {
+	Claim string // in the present tense: "the command is process 1"
+
+	// Holds tells for each step, from 00, whether the fact holds there (+) or
+	// fails (-), as measured; its last mark goes for all later steps. Empty, it
+	// is a fact of the contract and holds in every step.
+	Holds string
+	// Broken names the broken programs (testdata/broken) that fail a fact of
+	// the contract: without one it would not be known that the fact can fail.
+	Broken []string
+
+	Because string   // the rule of the kernel, or of the contract, behind it
+	LookAt  string   // the place to look at in anybody's program
+	Ours    []string // that place in ours: "02-pid/pid.go wait"
+	Read    string   // the manual pages
+
+	// Show tries it: it runs the program and compares. It stops at the first
+	// difference, which makes the fact false.
+	Show func(t *Trial)
+}
+
+// HoldsAt tells whether the fact is true of step n.
+func (f Fact) HoldsAt(n int) bool {
+	return f.Holds == "" || f.Holds[min(n, len(f.Holds)-1)] == '+'
+}
+
+// A Failure is what a false fact looks like.
+type Failure struct {
+	Fact          Fact
+	Ran           string // a command to paste
+	Expected, Saw []string
+	Hung          bool // the program had to be killed
+	Left          bool // the program left something behind
+	Refused       bool // the program ended before the command ran, and said why
+}
+
+// String tells a failure in six short lines.
+func (f Failure) String() string {
+	cause := f.cause()
+	if cause.Ours != "" {
+		file, symbol, _ := strings.Cut(cause.Ours, " ")
+		cause.LookAt += fmt.Sprintf(" (ours: %s in steps/%s)", symbol, file)
+	}
+	return fmt.Sprintf("I ran      %s\nexpected   %s\nsaw        %s\nbecause    %s\nlook at    %s\nread       %s",
+		f.Ran, oneLine(f.Expected), oneLine(f.Saw), cause.Because, cause.LookAt, cause.Read)
+}
+
+// A cause is what a failure says of its reason.
+type cause struct{ Because, LookAt, Ours, Read string }
+
+// cause is the fact's own, unless the program failed before it came to that.
+func (f Failure) cause() cause {
+	switch own := (cause{f.Fact.Because, f.Fact.LookAt, "", f.Fact.Read}); {
+	case f.Refused:
+		return cause{"the program itself failed before the command ran, and this is what it says",
+			"the act that it names, and what must be done before it", "", "the manual page of that act"}
+	case f.Hung && len(f.Saw) == 1:
+		return cause{"the command does not run, or does not end, and nothing is said",
+			"what each half of the program waits for", "02-pid/pid.go awaitRelease", "pipe(7), wait(2)"}
+	case f.Left:
+		for _, kind := range leftBehind {
+			if strings.Contains(f.Saw[0], kind.what) {
+				return kind.cause
+			}
+		}
+		return own
+	default:
+		if len(f.Fact.Ours) > 0 {
+			own.Ours = f.Fact.Ours[0]
+		}
+		return own
+	}
+}
+
+// leftBehind are the reasons for what a program leaves on the host.
+var leftBehind = []struct {
+	what string
+	cause
+}{
+	{"/proc/sys/kernel/hostname", cause{"without a UTS namespace of its own, sethostname(2) names the host",
+		"where the UTS namespace is made", "01-uts/main.go run", "uts_namespaces(7)"}},
+	{" process ", cause{"what a program starts lives on when it ends, unless the kernel is told",
+		"the parent death signal, and what the program waits for", "02-pid/pid.go startInit", "PR_SET_PDEATHSIG(2const), wait(2)"}},
+	{" mount ", cause{"with a shared /, or without a mount namespace, each mount and unmount also happens on the host",
+		"the propagation of the mounts", "03-mount/mount.go makeMountsPrivate", "mount_namespaces(7)"}},
+	{" file ", cause{"what a program makes on the host is its own to remove",
+		"where the root is changed, and what is made before", "03-mount/mount.go mountRootfs", "pivot_root(2)"}},
+}
+
+// oneLine shows at most five values, and how many there are.
+func oneLine(values []string) string {
+	if len(values) == 0 {
+		return "nothing"
+	}
+	shown := slices.Clone(values[:min(5, len(values))])
+	for i, v := range shown {
+		shown[i] = printable(v)
+	}
+	if more := len(values) - len(shown); more > 0 {
+		shown = append(shown, fmt.Sprintf("… and %d more", more))
+	}
+	return strings.Join(shown, " | ")
+}
+
+// printable cuts a long value and shows control characters as Go writes them,
+// so that no program under test writes to the terminal through a failure.
+func printable(s string) string {
+	if runes := []rune(s); len(runes) > 120 {
+		s = string(runes[:120]) + "…"
+	}
+	q := fmt.Sprintf("%+q", s)
+	if q[1:len(q)-1] == s {
+		return s
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// A HarnessError says that the harness could not do its part: nothing follows
+// from it about the program.
+type HarnessError struct{ error }
+
+// Try shows the fact of a program. It returns nil when the fact holds; an
+// error when it could not be tried.
+func (f Fact) Try(p Program) (failure *Failure, err error) {
+	if spoilt != nil {
+		return nil, HarnessError{spoilt}
+	}
+	t := &Trial{Program: p, fact: f, seen: pristine}
+	defer func() {
+		t.cleanUp()
+		switch stop := recover().(type) {
+		case nil:
+		case *Failure:
+			failure = stop
+		case HarnessError:
+			err = stop
+		default:
+			panic(stop)
+		}
+	}()
+	f.Show(t)
+	if len(t.leftovers) > 0 {
+		return &Failure{Fact: f, Ran: t.ran, Expected: []string{"the machine as it was before"}, Saw: t.leftovers, Left: true}, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,19 @@
+//go:build linux
+
+package checks
+
+import "slices"
+
+// Steps are the programs, by number; the last one is the newest.
+var Steps = []string{"00-none", "01-uts", "02-pid", "03-mount"}
+
+// Facts are all there are, in the order in which a learner meets them: first
+// what the steps add, then the contract.
+func Facts() []Fact {
+	return slices.Concat(step01, step02, step03, mounts, contract, refused, signals, terminals)
+}
+
+// FactsAt are the facts that hold at step n.
+func FactsAt(n int) []Fact {
+	return slices.DeleteFunc(Facts(), func(f Fact) bool { return !f.HoldsAt(n) })
+}

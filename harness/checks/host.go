@@ -1,0 +1,237 @@
+//go:build linux
+
+package checks
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"containers-from-scratch/harness/probe"
+
+	"golang.org/x/sys/unix"
+)
+
+// host is everything of the machine that a container may not change: a list
+// of lines per kind, so that a comparison can name what is new or gone.
+type host map[string][]string
+
+// pristine is the machine before the first trial. Each trial starts from it.
+var pristine host
+
+// settings are the files whose content counts: what attacks write.
+var settings = []string{
+	"/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname",
+	"/proc/sys/kernel/core_pattern", "/proc/sys/vm/laptop_mode",
+	"/proc/sys/net/ipv4/ip_forward",
+}
+
+// directories are those where a program could leave a file.
+var directories = []string{"/", "/tmp", "/run", "/dev", "/dev/shm", "/var/tmp"}
+
+// observeHost reads the state of the machine.
+func observeHost() host {
+	h := host{}
+	mounts, _ := probe.Mounts()
+	for _, m := range mounts {
+		propagation, _, _ := strings.Cut(m.Propagation, ":") // the group's number says nothing
+		h["mount"] = append(h["mount"], fmt.Sprintf("%s on %s %s %s", m.Type, m.Target, strings.Join(m.Options, ","), propagation))
+	}
+	slices.Sort(h["mount"])
+	for _, path := range settings {
+		value, err := os.ReadFile(path)
+		if err == nil {
+			h["setting"] = append(h["setting"], path+" = "+strings.TrimSpace(string(value)))
+		}
+	}
+	for _, dir := range directories {
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			h["file"] = append(h["file"], filepath.Join(dir, e.Name()))
+		}
+	}
+	links, _ := probe.Interfaces()
+	for _, l := range links {
+		h["interface"] = append(h["interface"], fmt.Sprint(l.Name, l.Up, l.Addrs))
+	}
+	// Elsewhere the tree is that of the whole machine, and others use it too.
+	if os.Getenv("SANDBOX_KIND") == "vm" {
+		_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				h["cgroup"] = append(h["cgroup"], path)
+			}
+			return nil
+		})
+	}
+	for _, p := range processes() {
+		h["process"] = append(h["process"], fmt.Sprintf("%d %s", p.pid, p.name))
+	}
+	return h
+}
+
+type process struct {
+	pid  int
+	name string // its command line, or "(zombie)"
+}
+
+// kernelThreads are the numbers known to be threads of the kernel: reading all
+// of them each time would take most of the time of a run.
+var kernelThreads = map[int]bool{}
+
+// processes lists the machine's processes without the kernel's own threads,
+// which come and go.
+func processes() []process {
+	entries, _ := os.ReadDir("/proc")
+	var list []process
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || kernelThreads[pid] {
+			continue
+		}
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue // it has just ended
+		}
+		// "17 (a name) S 1 …": the name may hold blanks and parentheses.
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		const kthread = 0x00200000 // PF_KTHREAD, see "flags" in proc_pid_stat(5)
+		if flags, _ := strconv.Atoi(fields[6]); flags&kthread != 0 {
+			kernelThreads[pid] = true
+			continue
+		}
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		name := strings.TrimSpace(strings.ReplaceAll(string(line), "\x00", " "))
+		if fields[0] == "Z" {
+			name = "(zombie)"
+		}
+		list = append(list, process{pid, name})
+	}
+	return list
+}
+
+// settling is how long a program's last processes and interfaces may take to
+// go. Their end is the kernel's work, and quick.
+var settling = 2 * time.Second
+
+// changed tells what of the machine is not as it was: "+" for new, "-" for
+// gone. What is left of a program after its end can only change as long as a
+// process of it is about to end, or an interface about to go with its
+// namespace: for these it waits.
+func (before host) changed() []string {
+	for deadline := time.Now().Add(settling); ; time.Sleep(2 * time.Millisecond) {
+		after := observeHost()
+		if before.equal(after) {
+			return nil
+		}
+		diff := before.difference(after)
+		ending := slices.ContainsFunc(diff, func(line string) bool {
+			return strings.HasPrefix(line, "+ process") || strings.HasPrefix(line, "+ interface")
+		})
+		if !ending || time.Now().After(deadline) {
+			return diff
+		}
+	}
+}
+
+// equal compares without go-cmp's reflection, which took a third of the time of
+// a run in a machine without KVM.
+func (before host) equal(after host) bool { return maps.EqualFunc(before, after, slices.Equal) }
+
+// difference names the lines that are only in one of two states.
+func (before host) difference(after host) []string {
+	var list []string
+	for _, kind := range []string{"process", "mount", "file", "cgroup", "interface", "setting"} {
+		for _, line := range after[kind] {
+			if !slices.Contains(before[kind], line) {
+				list = append(list, "+ "+kind+" "+line)
+			}
+		}
+		for _, line := range before[kind] {
+			if !slices.Contains(after[kind], line) {
+				list = append(list, "- "+kind+" "+line)
+			}
+		}
+	}
+	if list == nil {
+		list = []string{"the same things in another number or order"}
+	}
+	return list
+}
+
+// restore undoes what a command did to the machine where the program had no
+// namespace for it: the opening attacks of the next step. Of mounts that are
+// gone it can bring back /proc; without others the machine is not fit for more.
+func (before host) restore() error {
+	if !exists("/proc/self") {
+		_ = unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	}
+	for range 100 {
+		after := observeHost()
+		if before.equal(after) {
+			return nil
+		}
+		diff := before.difference(after)
+		for _, line := range diff {
+			what, rest, _ := strings.Cut(line, " ")
+			kind, thing, _ := strings.Cut(rest, " ")
+			switch {
+			case what == "+" && kind == "process":
+				pid, _, _ := strings.Cut(thing, " ")
+				n, _ := strconv.Atoi(pid)
+				_ = syscall.Kill(n, syscall.SIGKILL)
+				_, _ = syscall.Wait4(n, nil, syscall.WNOHANG, nil) // if it was ours
+			case what == "+" && kind == "mount":
+				if target := mountpoint(thing); after.mountsOn(target) > before.mountsOn(target) {
+					_ = unix.Unmount(target, unix.MNT_DETACH)
+				} else { // the same mounts with another propagation
+					_ = unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, "")
+				}
+			case what == "+" && (kind == "file" || kind == "cgroup"):
+				_ = os.RemoveAll(thing)
+				_ = unix.Rmdir(thing)
+			case what == "-" && kind == "setting":
+				path, value, _ := strings.Cut(thing, " = ")
+				restoreSetting(path, value)
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return fmt.Errorf("the test machine cannot be put right: %s", oneLine(before.difference(observeHost())))
+}
+
+// mountpoint is where a line of kind mount says that something is mounted.
+func mountpoint(line string) string {
+	_, target, _ := strings.Cut(line, " on ")
+	target, _, _ = strings.Cut(target, " ")
+	return target
+}
+
+// mountsOn counts the mounts on target, one on top of the other.
+func (h host) mountsOn(target string) (n int) {
+	for _, line := range h["mount"] {
+		if mountpoint(line) == target {
+			n++
+		}
+	}
+	return n
+}
+
+// restoreSetting writes a value back; names go by their own system calls,
+// which work where /proc/sys is read-only.
+func restoreSetting(path, value string) {
+	switch filepath.Base(path) {
+	case "hostname":
+		_ = unix.Sethostname([]byte(value))
+	case "domainname":
+		_ = unix.Setdomainname([]byte(value))
+	default:
+		_ = os.WriteFile(path, []byte(value), 0)
+	}
+}

@@ -1,0 +1,54 @@
+//go:build linux
+
+package checks
+
+import (
+	"syscall"
+	"time"
+)
+
+// signals are more facts of the contract about signals.
+var signals = []Fact{
+	{
+		Claim:   "a signal that the command blocks waits",
+		Broken:  []string{"kills-on-signal"},
+		Because: "who blocks a signal takes it later, as with sigwait(3) or signalfd(2)",
+		LookAt:  "what the program does with a signal of its own",
+		Ours:    []string{"02-pid/pid.go handles"},
+		Read:    "signal(7), sigprocmask(2), proc_pid_status(5)",
+		Show: func(t *Trial) {
+			run := t.Start("probe", "block", "sh", "-c", "trap 'exit 5' HUP; echo ready; while :; do :; done")
+			run.Output("ready")
+			run.Signal(syscall.SIGTERM)
+			run.taken() // signals of different numbers do not queue in order
+			run.Signal(syscall.SIGHUP)
+			t.ran += " & kill -TERM $!; kill -HUP $!"
+			t.ExpectStatus(5, run.Wait())
+		},
+	},
+	{
+		Claim:   "a signal that comes early ends it as well",
+		Broken:  []string{"swallows-signals"},
+		Because: "until the command runs, the handlers are those of the program's own language",
+		LookAt:  "what the program does with a signal before its command has started",
+		Ours:    []string{"02-pid/pid.go handles", "02-pid/pid.go wait"},
+		Read:    "pid_namespaces(7), signal(7)",
+		Show: func(t *Trial) {
+			first := t.Start("sleep", "5656")
+			start := time.Now()
+			first.Command("sleep 5656")
+			life := time.Since(start)
+			first.kill()
+			_ = first.Wait()
+			t.Excuse()
+			const moments = 8
+			for i := range moments {
+				run := t.Start("sleep", "5656")
+				time.Sleep(life * time.Duration(i+1) / moments)
+				run.Signal(syscall.SIGTERM)
+				t.ran += " & kill -TERM $!"
+				t.ExpectStatus(143, run.Wait())
+			}
+		},
+	},
+}

@@ -1,0 +1,214 @@
+//go:build linux
+
+package checks
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"containers-from-scratch/harness/probe"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a fact needs of the host is put on stage here, and taken away at the
+// end of the trial.
+
+// rootfs is the root filesystem that checks name by ROOTFS: the probe and a
+// few files, nothing else.
+const rootfs = "/box/rootfs"
+
+// setStage makes what all trials use; none may change it. What is there already
+// it makes anew: in a nest, a mutant may have changed it.
+func setStage() error {
+	if err := os.RemoveAll(rootfs); err != nil {
+		return fmt.Errorf("clear root filesystem: %w", err)
+	}
+	data, err := os.ReadFile("/probe")
+	if err != nil {
+		return fmt.Errorf("build root filesystem: %w", err)
+	}
+	for _, dir := range []string{rootfs, rootfs + "/dir", rootfs + "/run"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("build root filesystem: %w", err)
+		}
+	}
+	for name, content := range map[string]string{"/probe": string(data), "/marker": "rootfs\n", "/dir/file": "a file\n"} {
+		if err := os.WriteFile(rootfs+name, []byte(content), 0o755); err != nil {
+			return fmt.Errorf("build root filesystem: %w", err)
+		}
+	}
+	for name, content := range map[string]string{"not-a-program": "text\n", "no-interpreter": "#!/no/such/interpreter\n"} {
+		if err := os.WriteFile("/box/"+name, []byte(content), 0o755); err != nil {
+			return fmt.Errorf("put %s on stage: %w", name, err)
+		}
+	}
+	broken, err := exec.Command("/box/bin/broken").Output() // prints its names
+	if err != nil {
+		return fmt.Errorf("list the broken programs: %w", err)
+	}
+	for _, name := range lines(string(broken)) {
+		if err := os.Symlink("broken", "/box/bin/"+name); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("name a broken program: %w", err)
+		}
+	}
+	return os.MkdirAll("/mnt", 0o755)
+}
+
+// Rootfs returns the directory for ROOTFS=.
+func (t *Trial) Rootfs() string {
+	t.Control(exists(rootfs+"/marker"), "%s is not there", rootfs)
+	return rootfs
+}
+
+// InRootfs runs command, which must be in that directory, with ROOTFS set. A
+// program that does not know ROOTFS yet finds /probe on the host as well.
+func (t *Trial) InRootfs(command ...string) Result {
+	return t.RunWith([]string{"ROOTFS=" + rootfs}, command...)
+}
+
+// EmptyDir makes a directory for the length of the trial.
+func (t *Trial) EmptyDir() string {
+	dir, err := os.MkdirTemp("/box", "empty")
+	t.must(err)
+	t.AtEnd(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// observe is what the harness itself sees: the host.
+func observe(*Trial) probe.Report { return probe.Observe() }
+
+// Inside is what the probe sees as the command.
+func (t *Trial) Inside() probe.Report { return t.report(t.Run("probe")) }
+
+// report reads what the probe printed.
+func (t *Trial) report(r Result) probe.Report {
+	var report probe.Report
+	if err := json.Unmarshal([]byte(r.Stdout), &report); err != nil {
+		t.fail([]string{"a report of the probe"}, []string{fmt.Sprintf("status %d, %v", r.Status, err)}, false)
+	}
+	return report
+}
+
+// ExpectRefusal expects that the program failed as the contract says, and that
+// the command did not run.
+func (t *Trial) ExpectRefusal(r Result) {
+	t.refusal = true
+	t.Expect("", r.Stdout)
+	t.ExpectStatus(125, r)
+	t.ExpectOneLine(r)
+}
+
+// ExpectNoAccess expects that the probe tried to read a secret and could not:
+// silence alone would also come from a command that never ran.
+func (t *Trial) ExpectNoAccess(r Result) {
+	t.Expect("", r.Stdout)
+	t.ExpectStatus(1, r)
+	t.ExpectThat(strings.HasPrefix(r.Stderr, "probe: "), "the probe's refusal on stderr", r.Stderr)
+}
+
+// ExpectOneLine expects one line on stderr that says what failed.
+func (t *Trial) ExpectOneLine(r Result) {
+	t.ExpectThat(len(lines(r.Stderr)) == 1, "one line on stderr", fmt.Sprintf("%d lines", len(lines(r.Stderr))))
+}
+
+// hostProcess is a process outside the container.
+type hostProcess struct{ *exec.Cmd }
+
+// HostProcess starts one for the length of the trial.
+func (t *Trial) HostProcess(name string, args ...string) hostProcess {
+	p := hostProcess{exec.Command(name, args...)}
+	t.must(p.Start())
+	t.AtEnd(func() { _ = p.Process.Kill(); _ = p.Wait() })
+	t.Control(p.alive(), "%s does not run", name)
+	return p
+}
+
+func (p hostProcess) pid() string { return strconv.Itoa(p.Process.Pid) }
+
+// alive tells whether the process is there and not a zombie.
+func (p hostProcess) alive() bool {
+	for _, other := range processes() {
+		if other.pid == p.Process.Pid {
+			return other.name != "(zombie)"
+		}
+	}
+	return false
+}
+
+// named lists the processes with this command line.
+func named(line string) string {
+	var list []string
+	for _, p := range processes() {
+		if p.name == line {
+			list = append(list, p.name)
+		}
+	}
+	return strings.Join(list, "\n")
+}
+
+// HostFile makes a file on the host that holds a secret, and returns its path.
+func (t *Trial) HostFile(path string) string {
+	t.must(os.WriteFile(path, []byte("a secret of the host\n"), 0o644))
+	t.AtEnd(func() { _ = os.Remove(path) })
+	return path
+}
+
+// HostMount mounts a tmpfs with a telling name on the host.
+func (t *Trial) HostMount(target string) {
+	t.must(unix.Mount("host-marker", target, "tmpfs", 0, "size=64k"))
+	t.AtEnd(func() { _ = unix.Unmount(target, unix.MNT_DETACH) })
+	t.Control(mountOn(target) != nil, "no mount on %s", target)
+}
+
+// HostTerminal opens a terminal on the host.
+func (t *Trial) HostTerminal() {
+	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	t.must(err)
+	t.AtEnd(func() { _ = ptmx.Close() })
+}
+
+// tree describes a directory: each file's name, mode, size and time.
+func tree(dir string) string {
+	var list []string
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		if info, err := d.Info(); err == nil {
+			list = append(list, fmt.Sprint(strings.TrimPrefix(path, dir), " ", info.Mode(), " ", info.Size(), " ", info.ModTime().UnixNano()))
+		}
+		return nil
+	})
+	return strings.Join(list, "\n")
+}
+
+// memoryMiB is the machine's memory.
+func memoryMiB() int {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		panic(HarnessError{fmt.Errorf("read the size of the memory: %w", err)})
+	}
+	return int(info.Totalram * uint64(info.Unit) >> 20)
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// contains tells whether all of words are in list.
+func contains(list []string, words ...string) bool {
+	for _, w := range words {
+		if !slices.Contains(list, w) {
+			return false
+		}
+	}
+	return true
+}

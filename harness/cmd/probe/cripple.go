@@ -1,0 +1,66 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// denials are the system calls that deny knows.
+var denials = map[string]uint32{
+	"mount":       unix.SYS_MOUNT,
+	"pivot_root":  unix.SYS_PIVOT_ROOT,
+	"sethostname": unix.SYS_SETHOSTNAME,
+	"umount2":     unix.SYS_UMOUNT2,
+}
+
+// deny becomes a program for which one system call always fails with EPERM:
+// a fault that no machine has by itself. See seccomp(2).
+func deny(args []string) error {
+	nr, ok := denials[args[0]]
+	if !ok {
+		return fmt.Errorf("deny %s: not in the list", args[0])
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},                 // the call's number
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: nr, Jt: 0, Jf: 1}, // is it nr?
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	runtime.LockOSThread() // the filter and execve(2) must be the same thread's
+	if _, err := install(filter, 0); err != nil {
+		return err
+	}
+	return become(args[1:])
+}
+
+// capabilities are those that without knows.
+var capabilities = map[string]uintptr{"sys_admin": unix.CAP_SYS_ADMIN}
+
+// without becomes a program that lacks one capability: what is not in the
+// bounding set is lost in execve(2), also for root. See capabilities(7).
+func without(args []string) error {
+	capability, ok := capabilities[args[0]]
+	if !ok {
+		return fmt.Errorf("without %s: not in the list", args[0])
+	}
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil {
+		return fmt.Errorf("drop %s from the bounding set: %w", args[0], err)
+	}
+	return become(args[1:])
+}
+
+// become replaces probe by a program, found in PATH.
+func become(words []string) error {
+	path, err := exec.LookPath(words[0])
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("exec %s: %w", path, unix.Exec(path, words, os.Environ()))
+}

@@ -1,0 +1,106 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// nest runs a program in a machine inside the machine: with namespaces of its
+// own, in which damage ends with it. A mutant that lost CLONE_NEWNS pivots the
+// root of everything around it; here that is nothing but its nest.
+func nest(args []string) error {
+	if os.Getpid() == 1 {
+		return insideNest(args)
+	}
+	runtime.LockOSThread() // the parent death signal is a matter of threads
+	cmd := exec.Command("/proc/self/exe", append([]string{"nest"}, args...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWNET,
+		Pdeathsig:  unix.SIGKILL,
+	}
+	var exited *exec.ExitError
+	if err := cmd.Run(); errors.As(err, &exited) {
+		os.Exit(exited.ExitCode())
+	} else if err != nil {
+		return fmt.Errorf("make a nest: %w", err)
+	}
+	return nil
+}
+
+// insideNest is process 1 of the nest. It gives the nest the shape of any
+// sandbox, runs the program, and ends with its status; what the program leaves
+// running the kernel kills, see pid_namespaces(7).
+func insideNest(args []string) error {
+	// Private and then shared: a peer group of its own, not the machine's.
+	for _, propagation := range []uintptr{unix.MS_PRIVATE, unix.MS_SHARED} {
+		if err := unix.Mount("", "/", "", propagation|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("change the propagation of /: %w", err)
+		}
+	}
+	if err := unix.Unmount("/proc", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount /proc: %w", err)
+	}
+	const nothing = unix.MS_NOSUID | unix.MS_NODEV
+	for _, m := range []struct {
+		kind, target string
+		flags        uintptr
+		data         string
+	}{
+		{"proc", "/proc", nothing | unix.MS_NOEXEC, ""},
+		{"tmpfs", "/tmp", nothing, "mode=1777"},
+		{"tmpfs", "/run", nothing, "mode=755"},
+		{"tmpfs", "/dev/shm", nothing, "mode=1777"},
+	} {
+		if err := unix.Mount(m.kind, m.target, m.kind, m.flags, m.data); err != nil {
+			return fmt.Errorf("mount %s on %s: %w", m.kind, m.target, err)
+		}
+	}
+	if err := unix.Sethostname([]byte("sandbox")); err != nil {
+		return fmt.Errorf("set hostname: %w", err)
+	}
+	if err := upLoopback(); err != nil {
+		return fmt.Errorf("bring lo up: %w", err)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	for { // reap whatever ends, as process 1 must
+		var end unix.WaitStatus
+		pid, err := unix.Wait4(-1, &end, 0, nil)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for %s: %w", args[0], err)
+		}
+		if pid == cmd.Process.Pid {
+			if end.Signaled() {
+				os.Exit(128 + int(end.Signal()))
+			}
+			os.Exit(end.ExitStatus())
+		}
+	}
+}
+
+// upLoopback sets lo up, see netdevice(7).
+func upLoopback() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo)
+}

@@ -1,0 +1,143 @@
+// Package docs reads the texts of this repository, so that tests can keep them
+// true: listings are compared with the code, transcripts are run.
+//
+// What a block of a text shows is said by a comment in the line above it:
+//
+//	<!-- code: steps/03-mount/mount.go pivotRoot -->   a declaration, as go
+//	<!-- diff: 02-pid 03-mount main.go -->             one file of two steps
+//	<!-- run -->                                       commands and their output
+//	<!-- fails: 02-pid the command is ... -->          a false fact, as told
+//	<!-- not run: reason -->                           recorded, but not tested
+package docs
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// Files are the texts, by their path in the repository.
+var Files = []string{
+	"README.md",
+	"steps/01-uts/README.md",
+	"steps/02-pid/README.md",
+	"steps/03-mount/README.md",
+	"harness/README.md",
+}
+
+// A Block is what stands between two fences of a text.
+type Block struct {
+	File   string   // the text's path in the repository
+	Line   int      // of the first line in the block, from 1
+	Kind   string   // of the marker above: "code", "run"; "" without one
+	Args   string   // what the marker says after its kind
+	Lang   string   // "go", "console"
+	Lines  []string // without the fences
+	opened int      // index of the line after the opening fence
+}
+
+// At names a line of the block, from 0: "README.md:17".
+func (b Block) At(i int) string { return fmt.Sprintf("%s:%d", b.File, b.Line+i) }
+
+var marker = regexp.MustCompile(`^<!-- (not run|\w+)(?:: (.*))? -->$`)
+
+// Read returns the blocks of a text; dir is the repository's root.
+func Read(dir, file string) ([]Block, error) {
+	text, err := os.ReadFile(dir + "/" + file)
+	if err != nil {
+		return nil, err
+	}
+	var blocks []Block
+	var open *Block
+	lines := strings.Split(string(text), "\n")
+	for i, line := range lines {
+		switch fence, lang := strings.HasPrefix(line, "```"), strings.TrimLeft(line, "`"); {
+		case !fence && open != nil:
+			open.Lines = append(open.Lines, line)
+		case fence && open != nil:
+			blocks = append(blocks, *open)
+			open = nil
+		case fence:
+			open = &Block{File: file, Line: i + 2, Lang: lang, opened: i + 1}
+			if m := marker.FindStringSubmatch(lines[max(i-1, 0)]); m != nil {
+				open.Kind, open.Args = m[1], m[2]
+			}
+		}
+	}
+	if open != nil {
+		return nil, fmt.Errorf("%s:%d: the block has no end", file, open.Line-1)
+	}
+	return blocks, nil
+}
+
+// Write puts other lines into the blocks of a text, which Read has returned.
+func Write(dir, file string, blocks []Block) error {
+	text, err := os.ReadFile(dir + "/" + file)
+	if err != nil {
+		return err
+	}
+	old, next := strings.Split(string(text), "\n"), 0
+	var lines []string
+	for _, b := range blocks {
+		lines = append(append(lines, old[next:b.opened]...), b.Lines...)
+		for next = b.opened; !strings.HasPrefix(old[next], "```"); {
+			next++
+		}
+	}
+	lines = append(lines, old[next:]...)
+	return os.WriteFile(dir+"/"+file, []byte(strings.Join(lines, "\n")), 0o644)
+}
+
+// A Command is one line of a transcript, after "$ ", and what it prints.
+type Command struct {
+	Line   string
+	Output []string
+	Index  int // of its line in the block, from 0
+}
+
+// Commands takes a transcript apart.
+func (b Block) Commands() ([]Command, error) {
+	var list []Command
+	for i, line := range b.Lines {
+		if command, ok := strings.CutPrefix(line, "$ "); ok {
+			list = append(list, Command{Line: command, Index: i})
+		} else if len(list) == 0 {
+			return nil, fmt.Errorf("%s: output before the first command", b.At(i))
+		} else {
+			last := &list[len(list)-1]
+			last.Output = append(last.Output, line)
+		}
+	}
+	return list, nil
+}
+
+// Compare tells where output differs from what the text promises, or returns
+// "". Three things may differ from machine to machine:
+//
+//   - "laptop" stands for the name of the machine, host
+//   - a number of four or more digits stands for any of two or more: a process,
+//     a namespace
+//   - "…" stands for anything up to the end of the line
+func (b Block) Compare(c Command, host string, output []string) string {
+	for i := range max(len(c.Output), len(output)) {
+		switch {
+		case i >= len(c.Output):
+			return fmt.Sprintf("%s: %s\nprints also  %q", b.At(c.Index), c.Line, output[i])
+		case i >= len(output):
+			return fmt.Sprintf("%s: %s\ndoes not print this line  %q", b.At(c.Index+1+i), c.Line, c.Output[i])
+		case !Pattern(c.Output[i], host).MatchString(output[i]):
+			return fmt.Sprintf("%s: %s\npromises  %q\nprints    %q", b.At(c.Index+1+i), c.Line, c.Output[i], output[i])
+		}
+	}
+	return ""
+}
+
+var numbers = regexp.MustCompile(`[0-9]{4,}`)
+
+// Pattern is what a line of a text stands for, see Compare.
+func Pattern(line, host string) *regexp.Regexp {
+	p := numbers.ReplaceAllString(regexp.QuoteMeta(line), `[0-9]{2,}`)
+	p = regexp.MustCompile(`\blaptop\b`).ReplaceAllLiteralString(p, regexp.QuoteMeta(host))
+	return regexp.MustCompile("^" + strings.ReplaceAll(p, "…", ".*") + "$")
+}

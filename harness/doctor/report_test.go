@@ -1,0 +1,131 @@
+package doctor
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"containers-from-scratch/harness/sandbox"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// yes and no are findings as the sandboxes word them.
+func yes(place, reason string) Finding {
+	return Finding{place, sandbox.Finding{OK: true, Reason: reason}}
+}
+
+func no(place, reason, fix string) Finding {
+	return Finding{place, sandbox.Finding{Reason: reason, Fix: fix}}
+}
+
+const install = "sudo apt-get install podman runc"
+
+func TestTheReportOf(t *testing.T) {
+	linux := Machine{OS: "linux", Arch: "amd64", Go: "go1.26.8", Cgroup: "v2", MaxUserNS: "63000",
+		KVM: "there (vm says below whether it is fast)"}
+	with := func(change func(m *Machine)) Machine {
+		m := linux
+		change(&m)
+		return m
+	}
+	needsRoot := no("host", "needs root", "sudo -v && make test SANDBOX=host")
+	noEngine := no("container", "docker: not installed; podman: not installed", install)
+	noQEMU := no("vm", "qemu-system-x86_64 not found", "sudo apt-get install qemu-system-x86")
+	aUser := yes("user", "a user namespace on this machine, without root")
+
+	for name, test := range map[string]struct {
+		machine  Machine
+		findings []Finding
+	}{
+		"ubuntu-24.04-fresh": {
+			with(func(m *Machine) {
+				m.System, m.Kernel = "Ubuntu 24.04.3 LTS", "6.8.0-85-generic"
+				m.Missing, m.AppArmor, m.UserNSClone = "some modules are not in the cache", "1", "1"
+				m.KVM = "not yours → sudo usermod -aG kvm $USER, then log in again"
+			}),
+			[]Finding{noQEMU, noEngine, needsRoot, no("user", "AppArmor restricts user namespaces",
+				"sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0")},
+		},
+		"debian-13": {
+			with(func(m *Machine) {
+				m.System, m.Kernel = "Debian GNU/Linux 13 (trixie)", "6.12.48+deb13-amd64"
+				m.Programs, m.UserNSClone = []string{"qemu-system-x86_64"}, "1"
+			}),
+			[]Finding{yes("vm", "QEMU with KVM"), noEngine, needsRoot, aUser},
+		},
+		"wsl2": {
+			with(func(m *Machine) {
+				m.System, m.Kernel = "Ubuntu 22.04.5 LTS", "5.15.167.4-microsoft-standard-WSL2"
+				m.WSL, m.Cgroup, m.KVM = true, "hybrid", "none: a VM boots in 3 s instead of 1"
+				m.Programs = []string{"docker"}
+			}),
+			[]Finding{noQEMU, yes("container", "docker --privileged"), needsRoot, aUser},
+		},
+		"macos": {
+			Machine{OS: "darwin", Arch: "arm64", System: "macOS", Go: "go1.26.8"},
+			[]Finding{
+				no("vm", "qemu-system-aarch64 not found", "brew install qemu"),
+				no("container", "needs Linux", "make test SANDBOX=vm"),
+				no("host", "needs Linux", "make test SANDBOX=vm"),
+				no("user", "needs Linux", "make test SANDBOX=vm"),
+			},
+		},
+		"docker-unprivileged": {
+			with(func(m *Machine) {
+				m.System, m.Kernel, m.Container = "Debian GNU/Linux 12 (bookworm)", "6.8.0-85-generic", "docker"
+				m.Root, m.KVM = true, "none: a VM boots in 3 s instead of 1"
+			}),
+			[]Finding{noQEMU, noEngine,
+				no("host", "root without CAP_SYS_ADMIN, as in an unprivileged container", "docker run --privileged … (start this container anew)"),
+				no("user", "parts of /proc are masked, so the kernel refuses a fresh one", "docker run --privileged … (start this container anew)")},
+		},
+		"hybrid-root": {
+			with(func(m *Machine) {
+				m.System, m.Kernel = "Debian GNU/Linux 12 (bookworm)", "6.18.44-fc-v669"
+				m.Root, m.SysAdmin, m.Cgroup = true, true, "hybrid"
+				m.Programs = []string{"qemu-system-x86_64", "docker", "podman"}
+				m.Left = []string{"/sys/fs/cgroup/memory/container-4711", "/sys/fs/cgroup/pids/container-4711"}
+			}),
+			[]Finding{yes("vm", "QEMU with TCG (KVM is too slow here)"), yes("container", "podman with runc"),
+				yes("host", "namespaces on this machine, as root"), aUser},
+		},
+		"laptop-userns-off": {
+			with(func(m *Machine) {
+				m.System, m.Kernel = "Fedora Linux 43", "6.17.4-300.fc43.x86_64"
+				m.MaxUserNS = "0"
+			}),
+			[]Finding{noQEMU, no("container", "docker: not installed; podman: not installed", "sudo dnf install podman"), needsRoot,
+				no("user", "user namespaces are switched off", "sudo sysctl -w user.max_user_namespaces=10000")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := test.machine.Report(test.findings)
+			golden := filepath.Join("testdata", name+".golden")
+			if *update {
+				require.NoError(t, os.WriteFile(golden, []byte(got), 0o644))
+			}
+			want, err := os.ReadFile(golden)
+			require.NoError(t, err)
+			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+				t.Errorf("report differs from %s (-want +got):\n%s\nif it is better now, run: go test ./harness/doctor -update", golden, diff)
+			}
+		})
+	}
+}
+
+func TestACapabilityIsOneBitOfCapEff(t *testing.T) {
+	require.True(t, hasCapability("Name:\tx\nCapEff:\t000001fffeffffff\nCapBnd:\t0\n", 21))
+	require.False(t, hasCapability("CapEff:\t00000000a80425fb\n", 21)) // docker's default
+	require.False(t, hasCapability("", 21))
+}
+
+func TestTheSystemsNameIsInOSRelease(t *testing.T) {
+	require.Equal(t, "Debian GNU/Linux 12 (bookworm)", prettyName("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"))
+	require.Empty(t, prettyName(""))
+}

@@ -1,0 +1,133 @@
+// Command harness runs the steps, and a learner's own program, in throwaway
+// machines and tells which facts about a container hold. make calls it; its
+// exit status is 0 when all is well, 1 when the program is wrong, 2 when this
+// machine cannot test it, 3 when the harness itself broke, and its last line
+// says which.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+	"time"
+
+	"containers-from-scratch/harness/doctor"
+	"containers-from-scratch/harness/sandbox"
+)
+
+// verbs are what make calls; each returns the exit status.
+var verbs = map[string]func(args []string) error{
+	"test-step": testStep,   // N: try the facts of step N
+	"test":      testAll,    // every test there is
+	"shell":     shell,      // a shell in a sandbox
+	"mutants":   tryMutants, // [N]: delete statements, see whether facts notice
+	"doctor":    diagnose,   // what this machine is good for
+	"exec":      execTest,   // TEST-BINARY ARG...: for go test -exec
+	"job":       runJob,     // JSON: one job, as root, for SANDBOX=host
+}
+
+func main() {
+	if os.Getpid() == 1 && os.Args[0] == "/init" {
+		sandbox.GuestVM()
+	}
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "guest-box":
+			sandbox.GuestBox(os.Args[2:])
+		case "guest-container":
+			os.Exit(sandbox.GuestContainer(os.Args[2:]))
+		}
+		if verb, ok := verbs[os.Args[1]]; ok {
+			exit(verb(os.Args[2:]))
+		}
+	}
+	var known []string
+	for name := range verbs {
+		known = append(known, name)
+	}
+	sort.Strings(known)
+	exit(usage("usage: harness VERB, one of %s", strings.Join(known, " ")))
+}
+
+// An outcome is an error with the exit status that it is worth.
+type outcome struct {
+	status int
+	error
+}
+
+func (o outcome) Unwrap() error { return o.error }
+
+// usage is an outcome for which no machine and no program is to blame.
+func usage(format string, args ...any) error {
+	return outcome{2, usageError(fmt.Sprintf(format, args...))}
+}
+
+type usageError string
+
+func (u usageError) Error() string { return string(u) }
+
+// wrong, cannot and broke are the three ways in which a test does not pass.
+func wrong(err error) error  { return outcome{1, err} }
+func cannot(err error) error { return outcome{2, err} }
+func broke(err error) error  { return outcome{3, err} }
+
+// exit ends the program; the last line says whose fault it is.
+func exit(err error) {
+	if err == nil {
+		os.Exit(0)
+	}
+	var o outcome
+	if !errors.As(err, &o) {
+		o = outcome{3, err}
+	}
+	prefix := map[int]string{
+		1: "the program is wrong: ", 2: "this machine cannot test it: ", 3: "the harness broke: ",
+	}[o.status]
+	if errors.As(err, new(usageError)) {
+		prefix = ""
+	}
+	if o.error != nil {
+		fmt.Fprintln(os.Stderr, prefix+o.Error())
+	}
+	os.Exit(o.status)
+}
+
+// diagnose prints what this machine is good for.
+func diagnose([]string) error {
+	if status := doctor.Main(spec(), os.Stdout); status != 0 {
+		return outcome{status: status}
+	}
+	return nil
+}
+
+// shell opens a shell in the chosen sandbox, with the steps and PROGRAM in its
+// PATH: isolation to play with. Whatever becomes of the machine, it is over.
+func shell([]string) error {
+	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return usage("make shell needs a terminal on its standard input")
+	}
+	m := book()
+	defer m.close()
+	built, err := build(spec().Arch)
+	if err != nil {
+		return err
+	}
+	job := built.job()
+	job.Args = []string{"/bin/sh", "-c", "command -v bash >/dev/null && exec bash --norc; exec sh"}
+	job.Env = append(job.Env, `PS1=\h \w \$ `)
+	job.Dir = "/root"
+	job.Timeout = 24 * time.Hour
+	job.Stdin, job.Stdout, job.Stderr, job.TTY = os.Stdin, os.Stdout, os.Stderr, true
+	<-m.ready // its lines come first
+	fmt.Fprintf(os.Stderr, "a throwaway machine: %s are in PATH; exit leaves it\n", strings.Join(built.programs(), ", "))
+	_, err = m.run(job)
+	var died machineError
+	if errors.As(err, &died) {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		fmt.Fprintln(os.Stderr, "the machine is gone:", first)
+		return nil
+	}
+	return err
+}

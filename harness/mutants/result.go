@@ -1,0 +1,26 @@
+package mutants
+
+// A Job is what a sandbox is told of one mutant.
+type Job struct {
+	ID      int
+	Program string // its path there
+	Step    int
+	Place   string // Mutant.Place; "" is the step's own program, of which all facts must hold
+}
+
+// How a mutant ended.
+const (
+	Noticed  = "noticed"               // a fact that points at its place failed
+	Survived = "survived"              // none did
+	Down     = "took the machine down" // neither: the facts could not be tried to their end
+)
+
+// A Result is what became of a Job.
+type Result struct {
+	ID      int
+	How     string
+	Fact    string // the claim that failed, or that could not be tried
+	Saw     string // how it failed, in one line
+	Facts   int    // how many were tried
+	Seconds float64
+}

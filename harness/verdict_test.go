@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const goTestOutput = `sandbox host
+facts 3
+=== RUN   TestStep03
+=== RUN   TestStep03/it_holds
+=== RUN   TestStep03/it_fails
+    checks_test.go:9: 
+        I ran      03-mount run true
+        expected   1
+=== RUN   TestStep03/it_is_skipped
+    checks_test.go:9: no reason
+--- FAIL: TestStep03 (0.01s)
+    --- PASS: TestStep03/it_holds (0.00s)
+    --- FAIL: TestStep03/it_fails (0.00s)
+    --- SKIP: TestStep03/it_is_skipped (0.00s)
+FAIL
+`
+
+func TestTallyCountsWhatEnds(t *testing.T) {
+	var counted tally
+	counted.read(strings.NewReader(goTestOutput))
+	require.Equal(t, []int{1, 1, 1, 3}, []int{counted.passed, counted.failed, counted.skipped, counted.total})
+	require.Equal(t, "host", counted.sandbox)
+	var out strings.Builder
+	counted.show(&out, false)
+	require.Equal(t, "--- FAIL: TestStep03/it_fails\n    I ran      03-mount run true\n    expected   1\n", out.String())
+}
+
+// TestVerdicts pins whose fault each ending is: 1 the program's, 2 the
+// machine's, 3 the harness's.
+func TestVerdicts(t *testing.T) {
+	t.Chdir("..")
+	started := "=== RUN   TestStep03\n=== RUN   TestStep03/it_holds\n"
+	passed := started + "--- PASS: TestStep03 (0s)\n    --- PASS: TestStep03/it_holds (0s)\nPASS\n"
+	broken := started + "    a_test.go:1: harness: no room\n--- FAIL: TestStep03 (0s)\n    --- FAIL: TestStep03/it_holds (0s)\n"
+	for _, c := range []struct {
+		output string
+		status int
+		err    error
+		want   int
+		line   string
+	}{
+		{passed, 0, nil, 0, ""},
+		{goTestOutput, 1, nil, 1, "1 of 3 facts of step 03 fail"},
+		{started, 0, machineError{errors.New("panic\nconsole")}, 1, `it took the test machine down in "it holds": panic`},
+		{started, 137, nil, 1, `it killed its judge, the tests, in "it holds"`},
+		{"=== RUN   TestStep03\n--- PASS: TestStep03 (0s)\n", 0, nil, 2, `no fact of step 03 has "" in its name`},
+		{"", 0, cannot(errors.New("no place")), 2, "no place"},
+		{passed, 1, nil, 3, "the tests ended with status 1 and no failure"},
+		{broken, 1, nil, 3, "1 fact could not be tried: harness: no room"},
+	} {
+		counted := tally{facts: true}
+		counted.read(strings.NewReader(c.output))
+		err := counted.verdict(3, c.status, c.err)
+		if c.want == 0 {
+			require.NoError(t, err)
+			continue
+		}
+		var o outcome
+		require.ErrorAs(t, err, &o)
+		require.Equal(t, c.want, o.status)
+		require.Equal(t, c.line, o.Error())
+	}
+}
+
+// TestUnlistedSkipsAreWrong compares with the committed list.
+func TestUnlistedSkipsAreWrong(t *testing.T) {
+	t.Chdir("..")
+	listed, err := os.ReadFile("harness/checks/skips.txt")
+	require.NoError(t, err)
+	user := tally{sandbox: "user"}
+	for line := range strings.Lines(string(listed)) {
+		if fields := strings.SplitN(line, " | ", 3); fields[0] == "user" {
+			user.skips = append(user.skips, failure{name: fields[1]})
+		}
+	}
+	require.NotEmpty(t, user.skips)
+	require.NoError(t, user.checkSkips(""))
+	require.Error(t, (&tally{sandbox: "user"}).checkSkips(""), "a listed skip that did not happen")
+	require.Error(t, (&tally{sandbox: "vm", skips: user.skips}).checkSkips(""), "an unlisted skip")
+}
