@@ -88,7 +88,7 @@ var contract = []Fact{
 		Broken:  []string{"merges-stderr", "prints-nothing", "no-stdin"},
 		Because: "the three standard files are inherited, and a pipe of containers is only a pipe then",
 		LookAt:  "the standard files of the process that becomes the command",
-		Ours:    []string{"02-pid/pid.go startInit"},
+		Ours:    []string{"02-pid/pid.go reexec"},
 		Read:    "stdin(3), execve(2)",
 		Show: func(t *Trial) {
 			r := t.Launch("a line\n", t.Program.Path, "run", "sh", "-c", "read line; echo out $line; echo err $line >&2")
@@ -101,7 +101,7 @@ var contract = []Fact{
 		Broken:  []string{"needs-stdin"},
 		Because: "a service is often started without any; the first file opened then gets number 0",
 		LookAt:  "which descriptors the program takes for granted",
-		Ours:    []string{"02-pid/pid.go startInit"},
+		Ours:    []string{"02-pid/pid.go reexec"},
 		Read:    "open(2)",
 		Show: func(t *Trial) {
 			for _, closed := range []string{"<&-", "2>&-", "<&- 2>&-"} {
@@ -117,7 +117,7 @@ var contract = []Fact{
 		Broken:  []string{"joins-arguments"},
 		Because: "an argument vector is a list of words; joined and split again it is another",
 		LookAt:  "how the command is handed from one half of the program to the other",
-		Ours:    []string{"02-pid/pid.go startInit"},
+		Ours:    []string{"02-pid/pid.go reexec"},
 		Read:    "execve(2)",
 		Show: func(t *Trial) {
 			t.Expect(`["a b" "" "$HOME" "it's" "--help"]`, t.Run("probe", "args", "a b", "", "$HOME", "it's", "--help").Stdout)
@@ -175,7 +175,7 @@ var contract = []Fact{
 		Broken:  []string{"swallows-signals"},
 		Because: "the kernel drops a signal for which process 1 has no handler",
 		LookAt:  "what the program does with a signal of its own",
-		Ours:    []string{"02-pid/pid.go wait", "02-pid/pid.go handles", "02-pid/pid.go startInit"},
+		Ours:    []string{"02-pid/pid.go wait", "02-pid/pid.go handles", "02-pid/pid.go reexec"},
 		Read:    "pid_namespaces(7), signal(7)",
 		Show: func(t *Trial) {
 			for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
@@ -195,7 +195,7 @@ var contract = []Fact{
 		Broken:  []string{"swallows-signals", "kills-on-signal"},
 		Because: "a server saves its data when it is told to end",
 		LookAt:  "what the program does with a signal of its own",
-		Ours:    []string{"02-pid/pid.go wait", "02-pid/pid.go handles", "02-pid/pid.go startInit"},
+		Ours:    []string{"02-pid/pid.go wait", "02-pid/pid.go handles", "02-pid/pid.go reexec"},
 		Read:    "signal(7), proc_pid_status(5)",
 		Show: func(t *Trial) {
 			for status, sig := range map[int]syscall.Signal{3: syscall.SIGTERM, 4: syscall.SIGHUP, 5: syscall.SIGQUIT} {
@@ -226,7 +226,7 @@ var contract = []Fact{
 		Broken:  []string{"outlives"},
 		Because: "SIGKILL cannot be handled: the kernel must be told before what shall die with it",
 		LookAt:  "the parent death signal of the process that becomes the command",
-		Ours:    []string{"02-pid/pid.go startInit", "02-pid/pid.go init"},
+		Ours:    []string{"02-pid/pid.go reexec", "02-pid/pid.go init"},
 		Read:    "PR_SET_PDEATHSIG(2const), pid_namespaces(7)",
 		Show: func(t *Trial) {
 			run := t.Start("sleep", "3333")

@@ -91,7 +91,7 @@ var leftBehind = []struct {
 	{"/proc/sys/kernel/hostname", cause{"without a UTS namespace of its own, sethostname(2) names the host",
 		"where the UTS namespace is made", "01-uts/main.go run", "uts_namespaces(7)"}},
 	{" process ", cause{"what a program starts lives on when it ends, unless the kernel is told",
-		"the parent death signal, and what the program waits for", "02-pid/pid.go startInit", "PR_SET_PDEATHSIG(2const), wait(2)"}},
+		"the parent death signal, and what the program waits for", "02-pid/pid.go reexec", "PR_SET_PDEATHSIG(2const), wait(2)"}},
 	{" mount ", cause{"with a shared /, or without a mount namespace, each mount and unmount also happens on the host",
 		"the propagation of the mounts", "03-mount/mount.go makeMountsPrivate", "mount_namespaces(7)"}},
 	{" file ", cause{"what a program makes on the host is its own to remove",

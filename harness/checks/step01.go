@@ -55,7 +55,7 @@ var step02 = []Fact{
 		Holds:   "--+",
 		Because: "the first process in a PID namespace has the number 1 there",
 		LookAt:  "where the PID namespace is made and the command takes the place of its first process",
-		Ours:    []string{"02-pid/main.go run", "02-pid/main.go initProcess", "02-pid/pid.go startInit"},
+		Ours:    []string{"02-pid/main.go run", "02-pid/main.go initProcess", "02-pid/pid.go reexec"},
 		Read:    "pid_namespaces(7)",
 		Show: func(t *Trial) {
 			t.Expect("1", t.Sh("echo $$").Stdout)

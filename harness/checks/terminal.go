@@ -21,7 +21,7 @@ var terminals = []Fact{
 		Broken:  []string{"swallows-signals"},
 		Because: "the terminal sends SIGINT to its foreground processes; process 1 drops it without a handler",
 		LookAt:  "what the program does on SIGINT",
-		Ours:    []string{"02-pid/pid.go wait", "02-pid/pid.go handles", "02-pid/pid.go startInit"},
+		Ours:    []string{"02-pid/pid.go wait", "02-pid/pid.go handles", "02-pid/pid.go reexec"},
 		Read:    "pid_namespaces(7), termios(3)",
 		Show: func(t *Trial) {
 			run, terminal := t.StartOnTerminal("sleep", "2222")
@@ -35,7 +35,7 @@ var terminals = []Fact{
 		Broken:  []string{"sends-int-twice"},
 		Because: "the terminal sends SIGINT to the program and to the command: passing it on sends it twice",
 		LookAt:  "what the program does on SIGINT",
-		Ours:    []string{"02-pid/pid.go wait", "02-pid/pid.go startInit"},
+		Ours:    []string{"02-pid/pid.go wait", "02-pid/pid.go reexec"},
 		Read:    "termios(3), credentials(7)",
 		Show: func(t *Trial) {
 			run, terminal := t.StartOnTerminal("sh", "-c",
@@ -54,7 +54,7 @@ var terminals = []Fact{
 		Broken:  []string{"no-terminal"},
 		Because: "Ctrl-C, Ctrl-Z and fg work by process groups of the terminal's session, which the command stays in",
 		LookAt:  "the session and the process group of the command: leave both as they are",
-		Ours:    []string{"02-pid/pid.go startInit"},
+		Ours:    []string{"02-pid/pid.go reexec"},
 		Read:    "setsid(2), setpgid(2), tcsetpgrp(3)",
 		Show: func(t *Trial) {
 			run, terminal := t.StartOnTerminal("bash", "--norc", "--noprofile", "-i")
@@ -83,7 +83,7 @@ var terminals = []Fact{
 		Broken:  []string{"no-terminal"},
 		Because: "the command has the caller's terminal, whose size the kernel keeps",
 		LookAt:  "the standard files of the process that becomes the command",
-		Ours:    []string{"02-pid/pid.go startInit"},
+		Ours:    []string{"02-pid/pid.go reexec"},
 		Read:    "ioctl_tty(2)",
 		Show: func(t *Trial) {
 			run, terminal := t.StartOnTerminal("sh", "-c", "probe size; echo ready; read line; probe size")

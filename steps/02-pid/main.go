@@ -27,7 +27,7 @@ func main() {
 // run is the half that stays on the host: it starts init in new namespaces
 // and returns the command's exit status.
 func run(command []string) (status int, err error) {
-	c, err := startInit(command, &syscall.SysProcAttr{
+	c, err := reexec("init", command, &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWUTS |
 			syscall.CLONE_NEWPID,
 	})

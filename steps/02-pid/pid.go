@@ -29,9 +29,9 @@ type container struct {
 // and forgets it when another one than init's first calls execve(2).
 func init() { runtime.LockOSThread() } // Go calls it before main
 
-// startInit starts this program again, as "init", in the namespaces of attr.
-// There it waits until run has prepared everything and calls wait.
-func startInit(command []string, attr *syscall.SysProcAttr) (*container, error) {
+// reexec starts this program again, with verb, in the namespaces of attr. There
+// it waits until run has prepared everything and calls wait.
+func reexec(verb string, command []string, attr *syscall.SysProcAttr) (*container, error) {
 	// When run is killed, init and with it the container die. (Unless the
 	// command is a set-user-ID file: for those execve(2) forgets the signal,
 	// see PR_SET_PDEATHSIG(2const).)
@@ -47,7 +47,7 @@ func startInit(command []string, attr *syscall.SysProcAttr) (*container, error) 
 			signal.Notify(c.signals, sig)
 		}
 	}
-	c.process = exec.Command("/proc/self/exe", append([]string{"init"}, command...)...)
+	c.process = exec.Command("/proc/self/exe", append([]string{verb}, command...)...)
 	c.process.Args[0] = os.Args[0]
 	c.process.Stdin, c.process.Stdout, c.process.Stderr = os.Stdin, os.Stdout, os.Stderr
 	c.process.ExtraFiles = []*os.File{released} // file descriptor 3 of init

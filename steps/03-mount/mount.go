@@ -15,8 +15,9 @@ const (
 	// staging is where the new root is put together. The container has a
 	// mount namespace, so the host's /tmp is only covered, and only here.
 	staging = "/tmp"
-	// size ends what a container may write before it fills the host's memory.
-	size = "size=64m,nr_inodes=64k"
+	// size ends what a container may write before it fills the host's memory,
+	// or reaches the limit of step 04: then it would be killed.
+	size = "size=32m,nr_inodes=64k"
 )
 
 // mount is mount(2) with an error that names the act.
