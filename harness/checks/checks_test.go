@@ -45,6 +45,9 @@ func underTest(n int) Program {
 func TestStep01(t *testing.T) { proveStep(t, 1) }
 func TestStep02(t *testing.T) { proveStep(t, 2) }
 func TestStep03(t *testing.T) { proveStep(t, 3) }
+func TestStep04(t *testing.T) { proveStep(t, 4) }
+func TestStep05(t *testing.T) { proveStep(t, 5) }
+func TestStep06(t *testing.T) { proveStep(t, 6) }
 
 // proveStep tries every fact that holds at step n.
 func proveStep(t *testing.T, n int) {

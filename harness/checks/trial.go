@@ -44,8 +44,12 @@ type Trial struct {
 // A Result is how a command ended.
 type Result struct {
 	Stdout, Stderr string
+	Warnings       string // lines of stderr in which the program says what its user cannot have
 	Status         int
 }
+
+// warning is how such a line begins, from step 05 on.
+const warning = "container: warning: "
 
 // A Running is a program that has been started and not yet ended.
 type Running struct {
@@ -162,7 +166,14 @@ func (r *Running) Wait() Result {
 		r.t.stderr = r.stderr.String()
 		r.t.fail([]string{"an end"}, append(lines(r.read()), fmt.Sprintf("still running after %v", patience)), true)
 	}
-	result := Result{Stdout: r.stdout.String(), Stderr: r.stderr.String(), Status: status(r.cmd.ProcessState)}
+	result := Result{Stdout: r.stdout.String(), Status: status(r.cmd.ProcessState)}
+	for line := range strings.Lines(r.stderr.String()) {
+		if strings.HasPrefix(line, warning) {
+			result.Warnings += line
+		} else {
+			result.Stderr += line
+		}
+	}
 	r.t.stderr, r.t.status = result.Stderr, result.Status
 	left := r.before.changed()
 	if len(left) == 0 {

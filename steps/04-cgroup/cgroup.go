@@ -82,15 +82,17 @@ func hierarchy(controller string) (root string, v2 bool, err error) {
 	return "", false, cmp.Or(err, fmt.Errorf(noController, controller))
 }
 
-// cgroupHint tells what to paste where the kernel refuses.
-func cgroupHint(err error) string {
+// cgroupError says what was refused, and what to paste then.
+func cgroupError(err error) error {
 	switch path, _ := errors.AsType[*os.PathError](err); {
+	case err == nil:
+		return nil
 	case errors.Is(err, unix.EROFS):
-		return " (mount -o remount,bind,rw " + filepath.Dir(path.Path) + ")"
+		return fmt.Errorf("create cgroup: %w (mount -o remount,bind,rw %s)", err, filepath.Dir(path.Path))
 	case errors.Is(err, unix.EBUSY): // as in Docker: who has processes shares nothing out
-		return fmt.Sprintf(" (mkdir %[1]s/init; xargs -n1 <%[1]s/cgroup.procs >%[1]s/init/cgroup.procs)", filepath.Dir(path.Path))
+		return fmt.Errorf("create cgroup: %w (mkdir %[2]s/init; xargs -n1 <%[2]s/cgroup.procs >%[2]s/init/cgroup.procs)", err, filepath.Dir(path.Path))
 	}
-	return ""
+	return fmt.Errorf("create cgroup: %w", err)
 }
 
 // remove removes the cgroup, and those that the command made below it. All

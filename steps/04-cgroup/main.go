@@ -40,7 +40,7 @@ func run(command []string) (status int, err error) {
 	if err != nil {
 		c.process.Process.Kill() // never released: it ran nothing
 		c.process.Wait()
-		return 0, fmt.Errorf("create cgroup: %w%s", err, cgroupHint(err))
+		return 0, cgroupError(err)
 	}
 	return c.wait(), nil
 }

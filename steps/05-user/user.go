@@ -1,0 +1,131 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// The container's ids are the host's from hostID on. They belong to nobody
+// there, so that the container's root may do on the host what anybody may.
+const hostID, ids = 100000, 65536
+
+// privileged tells whether these ids are ours to give. An ordinary user has
+// only his own, also as root of a user namespace, see user_namespaces(7).
+func privileged() bool {
+	idMap, _ := os.ReadFile("/proc/self/uid_map")
+	return os.Geteuid() == 0 && string(idMap) == "         0          0 4294967295\n"
+}
+
+// unlessOrdinary returns err to root. To an ordinary user it is a warning: this
+// is what he cannot have.
+func unlessOrdinary(what string, err error) error {
+	if err == nil || privileged() {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "container: warning: no %s: %v\n", what, err)
+	return nil
+}
+
+// asRoot makes who is born with attr the root of a new user namespace.
+func asRoot(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
+	uid, gid, size := hostID, hostID, ids
+	if !privileged() {
+		uid, gid, size = os.Geteuid(), os.Getegid(), 1 // more needs CAP_SETUID
+	}
+	attr.Cloneflags |= syscall.CLONE_NEWUSER
+	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: size}}
+	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: gid, Size: size}}
+	// A user who could leave a group would get at what is kept from the group.
+	attr.GidMappingsEnableSetgroups = privileged()
+	// Only root keeps capabilities in execve(2), see capabilities(7).
+	attr.Credential = &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: !privileged()}
+	return attr
+}
+
+// runAsRoot runs the container for an ordinary user. As root of a user namespace
+// of his own he may mount: there run runs again, and all goes on as for root.
+func runAsRoot(command []string) (status int, err error) {
+	unlessOrdinary("ids but root's", errors.New("an ordinary user may map only his own"))
+	c, err := reexec("rerun", command, asRoot(&syscall.SysProcAttr{}))
+	if err != nil {
+		return 0, explain(fmt.Errorf("create user namespace: %w", err))
+	}
+	return c.wait(), nil
+}
+
+// rerun is run in that user namespace.
+func rerun(command []string) (status int, err error) {
+	if err := awaitRelease(); err != nil {
+		return 0, err
+	}
+	unix.Close(3) // then signals are passed on to this process, see handles
+	return run(command)
+}
+
+// prepareRootfs mounts the root filesystem in a mount namespace that belongs to
+// us. In the copy that the container's user namespace gets, mounts are locked:
+// what is read-only stays so, see mount_namespaces(7).
+func prepareRootfs() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("create mount namespace: %w", err)
+	}
+	if err := makeMountsPrivate(); err != nil {
+		return err
+	}
+	err := mountRootfs()
+	if errors.Is(err, unix.EINVAL) {
+		// An ordinary user's copy is locked too. An overlay would show what the
+		// mounts below / cover: he gets / with them, to read.
+		unlessOrdinary("writable root", err)
+		merged := staging + "/merged"
+		if err := mount(".", merged, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return err
+		}
+		readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(unix.AT_FDCWD, merged, unix.AT_RECURSIVE, &readOnly); err != nil {
+			return fmt.Errorf("make %s read-only: %w", merged, err)
+		}
+		return os.Chdir(merged)
+	}
+	if err == nil && privileged() {
+		return os.Chown(".", hostID, hostID) // / is the container root's
+	}
+	return err
+}
+
+// unlockRootfs mounts the root filesystem on itself: what is locked, pivot_root(2)
+// refuses.
+func unlockRootfs() error {
+	if err := mount(".", ".", "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return err
+	}
+	return os.Chdir(staging + "/merged")
+}
+
+// settings are those of a machine that keep users from user namespaces.
+var settings = []struct{ file, value, hint string }{
+	{"kernel/apparmor_restrict_unprivileged_userns", "1\n", "AppArmor: sysctl kernel.apparmor_restrict_unprivileged_userns=0"},
+	{"kernel/unprivileged_userns_clone", "0\n", "sysctl kernel.unprivileged_userns_clone=1"},
+	{"user/max_user_namespaces", "0\n", "sysctl user.max_user_namespaces=10000"},
+}
+
+// explain adds to a refusal what on this machine may be behind it.
+func explain(err error) error {
+	refused := errors.Is(err, os.ErrPermission) || errors.Is(err, unix.ENOSPC)
+	if refused && strings.HasPrefix(err.Error(), "mount proc") {
+		return fmt.Errorf("%w (part of /proc is covered: in Docker, --security-opt systempaths=unconfined)", err)
+	}
+	for _, s := range settings {
+		if value, _ := os.ReadFile("/proc/sys/" + s.file); refused && string(value) == s.value {
+			return fmt.Errorf("%w (%s)", err, s.hint)
+		}
+	}
+	return fmt.Errorf("%w%s", err, hint(err))
+}
