@@ -59,6 +59,9 @@ func observeHost() host {
 	}
 	links, _ := probe.Interfaces()
 	for _, l := range links {
+		if l.Driver == "bridge" { // which runs may share, and leave, says the contract
+			continue
+		}
 		h["interface"] = append(h["interface"], fmt.Sprint(l.Name, l.Up, l.Addrs))
 	}
 	// Elsewhere the tree is that of the whole machine, and others use it too.

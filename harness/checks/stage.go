@@ -52,6 +52,14 @@ func setStage() error {
 			return fmt.Errorf("put %s on stage: %w", name, err)
 		}
 	}
+	// From step 05 on, the container's root owns its root filesystem only if that
+	// belongs to the ids it has on the host.
+	err = filepath.WalkDir(rootfs, func(path string, _ fs.DirEntry, _ error) error {
+		return os.Lchown(path, containerRoot(), containerRoot())
+	})
+	if err != nil {
+		return fmt.Errorf("build root filesystem: %w", err)
+	}
 	broken, err := exec.Command("/box/bin/broken").Output() // prints its names
 	if err != nil {
 		return fmt.Errorf("list the broken programs: %w", err)
@@ -62,6 +70,15 @@ func setStage() error {
 		}
 	}
 	return os.MkdirAll("/mnt", 0o755)
+}
+
+// containerRoot is the id that the root of a container has on the host from step
+// 05 on: 100000, or our own where only that exists.
+func containerRoot() int {
+	if ids, _ := os.ReadFile("/proc/self/uid_map"); len(strings.Fields(string(ids))) == 3 && strings.Fields(string(ids))[2] == "1" {
+		return 0
+	}
+	return 100000
 }
 
 // Rootfs returns the directory for ROOTFS=.

@@ -202,6 +202,9 @@ func Interfaces() ([]Interface, error) {
 		if unix.IoctlIfreq(s, unix.SIOCGIFFLAGS, req) == nil {
 			i.Up = req.Uint16()&unix.IFF_UP != 0
 		}
+		if info, err := unix.IoctlGetEthtoolDrvinfo(s, i.Name); err == nil {
+			i.Driver = unix.ByteSliceToString(info.Driver[:])
+		}
 		if unix.IoctlIfreq(s, unix.SIOCGIFADDR, req) == nil {
 			if addr, err := req.Inet4Addr(); err == nil && unix.IoctlIfreq(s, unix.SIOCGIFNETMASK, req) == nil {
 				mask, _ := req.Inet4Addr()

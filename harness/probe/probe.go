@@ -47,7 +47,8 @@ type Mount struct {
 
 // An Interface is one network interface of the network namespace.
 type Interface struct {
-	Name  string
-	Up    bool
-	Addrs []string // with their prefix length: "127.0.0.1/8"
+	Name   string
+	Up     bool
+	Driver string   // "veth", "bridge"
+	Addrs  []string // with their prefix length: "127.0.0.1/8"
 }

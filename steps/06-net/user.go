@@ -95,9 +95,21 @@ func prepareRootfs() error {
 		return os.Chdir(merged)
 	}
 	if err == nil && privileged() {
-		return os.Chown(".", hostID, hostID) // / is the container root's
+		return handOver()
 	}
 	return err
+}
+
+// handOver gives the container's root its own: / and, of the standard streams,
+// the pipes, or it could not open /dev/stdout.
+func handOver() error {
+	var stat unix.Stat_t
+	for fd := range 3 {
+		if unix.Fstat(fd, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO {
+			unix.Fchown(fd, hostID, hostID)
+		}
+	}
+	return os.Chown(".", hostID, hostID)
 }
 
 // unlockRootfs mounts the root filesystem on itself: what is locked, pivot_root(2)
