@@ -276,17 +276,23 @@ func mountOwnCgroups(dir string, trees []hierarchy) error {
 // cgroupMode says what cgroups a machine's programs can make. It tries it: only
 // so it is known whether they can be limited and joined.
 func cgroupMode() string {
-	mode := "v1"
-	switch {
-	case isCgroup2(cgroupRoot):
-		mode = "v2"
-	case isCgroup2(filepath.Join(cgroupRoot, "unified")):
-		mode = "hybrid"
-	}
-	if err := tryLimits(mode == "v2"); err != nil {
+	kind := cgroupKind()
+	if tryLimits(kind) != nil {
 		return "none"
 	}
-	return mode
+	return kind
+}
+
+// cgroupKind says what is mounted.
+func cgroupKind() string {
+	switch {
+	case isCgroup2(cgroupRoot):
+		return "v2"
+	case isCgroup2(filepath.Join(cgroupRoot, "unified")):
+		return "hybrid"
+	default:
+		return "v1"
+	}
 }
 
 // isCgroup2 tells whether dir is in a version 2 tree.
@@ -296,13 +302,13 @@ func isCgroup2(dir string) bool {
 }
 
 // tryLimits makes cgroups as step 04 does, lets a process join, and removes them.
-func tryLimits(version2 bool) (err error) {
+func tryLimits(kind string) error {
 	limits := map[string]string{
 		"memory/selftest/memory.limit_in_bytes": "67108864",
 		"pids/selftest/pids.max":                "64",
 		"cpu/selftest/cpu.cfs_quota_us":         "50000",
 	}
-	if version2 {
+	if kind == "v2" {
 		limits = map[string]string{
 			"selftest/memory.max": "67108864",
 			"selftest/pids.max":   "64",
