@@ -100,6 +100,7 @@ func TestAKilledLaunchersCgroupsAreRemovedByTheNext(t *testing.T) {
 	if os.Getenv("LAUNCH") != "" {
 		c, err := makeCgroups()
 		require.NoError(t, err)
+		defer c.remove() // never: but a file for which there is no use any more is closed
 		for _, dir := range c.directories() {
 			require.NoError(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o755))
 		}
