@@ -217,6 +217,7 @@ func tryBox(place string, spec Spec) facts {
 	if place == "host" && !f.root {
 		return f
 	}
+	spec.Log = nil // what is missing is told by the machine that is used
 	m, err := startBox(place, spec)
 	if err != nil {
 		f.err = err // no room in the cache, no shell: the kernel has not been asked
