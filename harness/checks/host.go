@@ -4,18 +4,19 @@ package checks
 
 import (
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"containers-from-scratch/harness/probe"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -57,26 +58,61 @@ func observeHost() host {
 			h["file"] = append(h["file"], filepath.Join(dir, e.Name()))
 		}
 	}
+	var bridges []string
 	links, _ := probe.Interfaces()
 	for _, l := range links {
 		if l.Driver == "bridge" { // which runs may share, and leave, says the contract
+			bridges = append(bridges, " dev "+l.Name)
 			continue
 		}
-		h["interface"] = append(h["interface"], fmt.Sprint(l.Name, l.Up, l.Addrs))
+		h["interface"] = append(h["interface"], fmt.Sprint(l.Name, " ", l.Up, " ", l.Addrs))
 	}
-	// Elsewhere the tree is that of the whole machine, and others use it too.
-	if os.Getenv("SANDBOX_KIND") == "vm" {
-		_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				h["cgroup"] = append(h["cgroup"], path)
-			}
-			return nil
-		})
+	routes, _ := probe.Routes()
+	h["route"] = slices.DeleteFunc(routes, func(route string) bool {
+		return slices.ContainsFunc(bridges, func(dev string) bool { return strings.HasSuffix(route, dev) })
+	})
+	if os.Getenv("SANDBOX_CGROUP") != "none" { // else the tree is the machine's, and others use it too
+		for _, tree := range cgroupTrees() {
+			h["cgroup"] = appendCgroups(h["cgroup"], tree)
+		}
 	}
 	for _, p := range processes() {
 		h["process"] = append(h["process"], fmt.Sprintf("%d %s", p.pid, p.name))
 	}
 	return h
+}
+
+// cgroupTrees are the roots of the hierarchies: one in version 2, several mounts
+// in version 1, and links to them.
+var cgroupTrees = sync.OnceValue(func() (trees []string) {
+	const top = "/sys/fs/cgroup"
+	if exists(top + "/cgroup.procs") {
+		return []string{top}
+	}
+	entries, _ := os.ReadDir(top)
+	for _, e := range entries {
+		if e.IsDir() {
+			trees = append(trees, filepath.Join(top, e.Name()))
+		}
+	}
+	return trees
+})
+
+// appendCgroups appends the cgroups below dir, children first. A cgroup is full
+// of files; that it has no directory is in its link count, see inode(7).
+func appendCgroups(list []string, dir string) []string {
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil || st.Nlink <= 2 {
+		return list
+	}
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() {
+			child := filepath.Join(dir, e.Name())
+			list = append(appendCgroups(list, child), child)
+		}
+	}
+	return list
 }
 
 type process struct {
@@ -135,7 +171,7 @@ func (before host) changed() []string {
 		}
 		diff := before.difference(after)
 		ending := slices.ContainsFunc(diff, func(line string) bool {
-			return strings.HasPrefix(line, "+ process") || strings.HasPrefix(line, "+ interface")
+			return strings.HasPrefix(line, "+ process") || strings.HasPrefix(line, "+ interface") || strings.HasPrefix(line, "+ route")
 		})
 		if !ending || time.Now().After(deadline) {
 			return diff
@@ -150,7 +186,7 @@ func (before host) equal(after host) bool { return maps.EqualFunc(before, after,
 // difference names the lines that are only in one of two states.
 func (before host) difference(after host) []string {
 	var list []string
-	for _, kind := range []string{"process", "mount", "file", "cgroup", "interface", "setting"} {
+	for _, kind := range []string{"process", "mount", "file", "cgroup", "interface", "route", "setting"} {
 		for _, line := range after[kind] {
 			if !slices.Contains(before[kind], line) {
 				list = append(list, "+ "+kind+" "+line)
@@ -196,9 +232,15 @@ func (before host) restore() error {
 				} else { // the same mounts with another propagation
 					_ = unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, "")
 				}
-			case what == "+" && (kind == "file" || kind == "cgroup"):
+			case what == "+" && kind == "file":
 				_ = os.RemoveAll(thing)
 				_ = unix.Rmdir(thing)
+			case what == "+" && kind == "cgroup":
+				_ = unix.Rmdir(thing) // EBUSY until its processes, killed above, are gone
+			case what == "+" && kind == "interface":
+				removeInterface(thing)
+			case what == "-" && kind == "interface":
+				upInterface(thing)
 			case what == "-" && kind == "setting":
 				path, value, _ := strings.Cut(thing, " = ")
 				restoreSetting(path, value)
@@ -224,6 +266,22 @@ func (h host) mountsOn(target string) (n int) {
 		}
 	}
 	return n
+}
+
+// removeInterface removes the interface that a line names: of a veth pair both
+// ends go, and with each its routes. The loopback interface refuses.
+func removeInterface(line string) {
+	if link, err := netlink.LinkByName(strings.Fields(line)[0]); err == nil {
+		_ = netlink.LinkDel(link)
+	}
+}
+
+// upInterface sets an interface up that was so; the loopback interface gets its
+// addresses back with that.
+func upInterface(line string) {
+	if link, err := netlink.LinkByName(strings.Fields(line)[0]); err == nil && strings.Contains(line, " true ") {
+		_ = netlink.LinkSetUp(link)
+	}
 }
 
 // restoreSetting writes a value back; names go by their own system calls,

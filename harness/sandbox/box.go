@@ -13,9 +13,9 @@ import (
 // takes a tenth of a second.
 //
 // A box keeps accidents off the machine (mounts, host name, processes, links,
-// files), not malice: it shares the kernel, so what has no namespace (most of
-// /proc/sys, the clock, block devices, in host also cgroups) is the machine's
-// own. That is why vm and container come first.
+// files, in host also cgroups), not malice: it shares the kernel, so what has no
+// namespace (most of /proc/sys, the clock, block devices) is the machine's own.
+// That is why vm and container come first.
 type (
 	host struct{} // as root
 	user struct{} // as an ordinary user, root only in its user namespace

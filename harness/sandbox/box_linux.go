@@ -29,12 +29,15 @@ type boxMachine struct {
 	spec   Spec
 	root   string // the tree that machineRoot prepared
 	userns bool
+	warned bool // that the box has no cgroups of its own
 }
 
 // An order is what the launcher tells process 1 of a box.
 type order struct {
 	Job  Job
 	Root string // the tree that becomes /
+
+	Cgroups []hierarchy // the trees of which it has a part of its own, none: no cgroups
 }
 
 // startBox prepares the root tree; the box itself is made by Run.
@@ -79,7 +82,10 @@ func (m *boxMachine) Run(job Job) (int, error) {
 	}
 	defer reports.Close()
 
+	cgroups := m.cgroups()
+	defer cgroups.remove()
 	cmd := m.command(ctx, job, orders, reporter)
+	cmd.Args = append(cmd.Args, cgroups.directories()...)
 	if job.TTY {
 		defer keepTerminal(job.Stdin)()
 	}
@@ -90,13 +96,30 @@ func (m *boxMachine) Run(job Job) (int, error) {
 		return 0, fmt.Errorf("make the box's namespaces: %w", err)
 	}
 
-	status, err := attend(cmd.Process.Pid, job, m.root, lifeline, reports)
+	status, err := attend(cmd.Process.Pid, order{job, m.root, cgroups.trees}, lifeline, reports)
 	lifeline.Close()
 	_ = cmd.Wait() // no news in its status: the report has the job's
 	if ctx.Err() != nil {
 		return 0, fmt.Errorf("%s: killed after %v", strings.Join(job.Args, " "), job.Timeout)
 	}
 	return status, err
+}
+
+// cgroups makes the box's own, or says why it has none: a box is still of use
+// without. An ordinary user can make none, as a rule.
+func (m *boxMachine) cgroups() *boxCgroups {
+	if m.userns {
+		return &boxCgroups{}
+	}
+	c, err := makeCgroups()
+	if err == nil {
+		return c
+	}
+	if !m.warned && m.spec.Log != nil {
+		fmt.Fprintln(m.spec.Log, "the sandbox has no cgroups of its own:", err)
+	}
+	m.warned = true
+	return &boxCgroups{}
 }
 
 // command is process 1 of the box: the harness's own executable once more. The
@@ -124,10 +147,9 @@ func (m *boxMachine) command(ctx context.Context, job Job, orders, reporter *os.
 }
 
 // attend gives process 1 its order, waits for its report and fetches /out.
-func attend(pid int, job Job, root string, lifeline, reports *os.File) (int, error) {
-	plain := job
-	plain.Stdin, plain.Stdout, plain.Stderr = nil, nil, nil
-	if err := json.NewEncoder(lifeline).Encode(order{Job: plain, Root: root}); err != nil {
+func attend(pid int, o order, lifeline, reports *os.File) (int, error) {
+	o.Job.Stdin, o.Job.Stdout, o.Job.Stderr = nil, nil, nil
+	if err := json.NewEncoder(lifeline).Encode(o); err != nil {
 		return 0, fmt.Errorf("tell the box its job: %w", err)
 	}
 	var r report
@@ -137,8 +159,8 @@ func attend(pid int, job Job, root string, lifeline, reports *os.File) (int, err
 	if err := r.err(); err != nil {
 		return 0, err
 	}
-	if job.Out != "" {
-		if err := fetchOut(pid, job.Out); err != nil {
+	if o.Job.Out != "" {
+		if err := fetchOut(pid, o.Job.Out); err != nil {
 			return 0, fmt.Errorf("fetch /out: %w", err)
 		}
 	}
@@ -195,6 +217,7 @@ func tryBox(place string, spec Spec) facts {
 	if place == "host" && !f.root {
 		return f
 	}
+	spec.Log = nil // what is missing is told by the machine that is used
 	m, err := startBox(place, spec)
 	if err != nil {
 		f.err = err // no room in the cache, no shell: the kernel has not been asked

@@ -27,9 +27,14 @@ const rootSize = "1g"
 // GuestBox is process 1 of a box. It turns the namespaces it finds itself in
 // into a machine, runs the job, reports, and stays until the launcher has
 // fetched /out; then the kernel kills what is left, see pid_namespaces(7).
-func GuestBox([]string) {
+func GuestBox(cgroups []string) {
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "guest-box is process 1 of a box and nothing else")
+		os.Exit(125)
+	}
+	reporter := json.NewEncoder(os.NewFile(reporterFd, "reports"))
+	if len(cgroups) > 0 {
+		_ = reporter.Encode(failure(enterCgroups(cgroups)))
 		os.Exit(125)
 	}
 	closeOnExec()
@@ -52,7 +57,7 @@ func GuestBox([]string) {
 	} else {
 		r.Status = status
 	}
-	_ = json.NewEncoder(os.NewFile(reporterFd, "reports")).Encode(r)
+	_ = reporter.Encode(r)
 	select {} // until the goroutine above ends the box
 }
 
@@ -75,7 +80,7 @@ func boxJob(o order) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := mountKernel(newRoot); err != nil {
+	if err := mountKernel(newRoot, o.Cgroups); err != nil {
 		return 0, err
 	}
 	if err := pivotRoot(newRoot); err != nil {
@@ -84,9 +89,13 @@ func boxJob(o order) (status int, err error) {
 	if err := finishMachine(); err != nil {
 		return 0, err
 	}
+	cgroups := "none"
+	if len(o.Cgroups) > 0 {
+		cgroups = cgroupMode()
+	}
 	cmd := &exec.Cmd{
 		Path: o.Job.Args[0], Args: o.Job.Args, Dir: filepath.Join("/", o.Job.Dir),
-		Env:   append([]string{}, o.Job.Env...), // nil would mean our own
+		Env:   append(o.Job.Env, cgroupVariable+cgroups),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 	if err := os.MkdirAll(cmd.Dir, 0o755); err != nil {
@@ -142,11 +151,7 @@ type mount struct {
 // container makes a user namespace in the box, and the rule above would refuse
 // it its proc. Nor would it help: a container from step 03 on mounts a fresh
 // proc, on which nothing is covered.
-//
-// The cgroup tree is the machine's own, and so there is no cgroup namespace:
-// with one, /proc/self/cgroup would no longer name a path of that tree. For a
-// tree of its own the box needs a cgroup made before the namespace.
-func mountKernel(newRoot string) error {
+func mountKernel(newRoot string, cgroups []hierarchy) error {
 	const noexec = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	for _, m := range []mount{
 		{"proc", "proc", "proc", noexec, ""},
@@ -165,12 +170,14 @@ func mountKernel(newRoot string) error {
 	if err := mountSys(filepath.Join(newRoot, "sys"), noexec); err != nil {
 		return err
 	}
+	if err := mountCgroupTree(filepath.Join(newRoot, cgroupRoot), cgroups); err != nil {
+		return err
+	}
 	return bindDevices(filepath.Join(newRoot, "dev"))
 }
 
 // mountSys mounts a sysfs of the box's own links at sys, or, where the kernel
-// refuses one because the machine's is masked, the machine's. Both come with
-// the machine's cgroup tree.
+// refuses one because the machine's is masked, the machine's.
 func mountSys(sys string, flags uintptr) error {
 	if err := os.MkdirAll(sys, 0o755); err != nil {
 		return err
@@ -182,10 +189,27 @@ func mountSys(sys string, flags uintptr) error {
 	if err != nil {
 		return fmt.Errorf("mount sysfs on /sys: %w", err)
 	}
-	if err := bind("/sys/fs/cgroup", filepath.Join(sys, "fs/cgroup")); !errors.Is(err, unix.ENOENT) {
+	return nil
+}
+
+// mountCgroupTree mounts the box's own cgroups at dir. A box without any shows
+// the machine's, read-only: they are none of its business.
+func mountCgroupTree(dir string, own []hierarchy) error {
+	if len(own) > 0 {
+		return mountOwnCgroups(dir, own)
+	}
+	if err := bind(cgroupRoot, dir); err != nil {
+		if errors.Is(err, unix.ENOENT) {
+			return nil // a kernel without cgroups
+		}
 		return err
 	}
-	return nil // a kernel without cgroups
+	// MS_RDONLY with MS_BIND changes one mount only, and these are several.
+	readOnly := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(unix.AT_FDCWD, dir, unix.AT_RECURSIVE, readOnly); err != nil {
+		return fmt.Errorf("make %s read-only: %w", cgroupRoot, err)
+	}
+	return nil
 }
 
 // bindDevices gives the box the harmless devices, by binding: mknod(2) is not

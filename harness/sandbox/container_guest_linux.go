@@ -145,12 +145,10 @@ func runGuestJob(encoded string) (r guestReport, err error) {
 		return r, err
 	}
 	cmd := &exec.Cmd{
-		Path: job.Args[0], Args: job.Args, Dir: job.Dir, Env: job.Env,
+		Path: job.Args[0], Args: job.Args, Dir: job.Dir,
+		Env:   append(job.Env, cgroupVariable+cgroupMode()),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-	}
-	if cmd.Env == nil {
-		cmd.Env = []string{}
 	}
 	if job.TTY {
 		// This process leads the session that the engine made for the
@@ -282,13 +280,12 @@ func remountWritable() error {
 	return nil
 }
 
-// delegateCgroup moves this process into a leaf of the container's cgroup and
+// delegateCgroup moves this process into a leaf of the machine's own cgroup and
 // hands every controller down. Version 2 alone needs it: a cgroup other than
 // the real root cannot have both processes and controllers for its children,
 // EBUSY, see "no internal processes" in cgroups(7).
 func delegateCgroup(root string) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(root, &fs); err != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
+	if !isCgroup2(root) {
 		return nil
 	}
 	leaf := filepath.Join(root, "init")
@@ -315,7 +312,9 @@ func delegateCgroup(root string) error {
 //
 //	36 35 0:32 / /proc/sys ro,nosuid shared:7 - proc proc rw
 type mountLine struct {
-	target                  string
+	root, target            string
+	kind                    string
+	options                 []string // of the file system: a version 1 tree's controllers
 	readOnly, superReadOnly bool
 }
 
@@ -336,10 +335,14 @@ func parseMounts(text string) (mounts []mountLine) {
 		if len(fields) < 6 || len(superFields) == 0 {
 			continue
 		}
+		options := strings.Split(superFields[len(superFields)-1], ",")
 		mounts = append(mounts, mountLine{
+			root:          fields[3],
 			target:        fields[4],
+			kind:          superFields[0],
+			options:       options,
 			readOnly:      slices.Contains(strings.Split(fields[5], ","), "ro"),
-			superReadOnly: slices.Contains(strings.Split(superFields[len(superFields)-1], ","), "ro"),
+			superReadOnly: slices.Contains(options, "ro"),
 		})
 	}
 	return mounts

@@ -12,8 +12,8 @@ func TestAMountIsReadOnlyByItselfOrByItsFileSystem(t *testing.T) {
 38 35 0:34 / /proc rw - proc proc rw
 `)
 	require.Equal(t, []mountLine{
-		{target: "/sys", readOnly: true, superReadOnly: true},
-		{target: "/sys/fs/cgroup", readOnly: true},
-		{target: "/proc"},
+		{root: "/", target: "/sys", kind: "sysfs", options: []string{"ro"}, readOnly: true, superReadOnly: true},
+		{root: "/a", target: "/sys/fs/cgroup", kind: "cgroup2", options: []string{"rw", "nsdelegate"}, readOnly: true},
+		{root: "/", target: "/proc", kind: "proc", options: []string{"rw"}},
 	}, got)
 }

@@ -27,6 +27,7 @@ type guest struct {
 	say    *json.Encoder
 	jobs   chan *vmJob
 	mounts map[int]string // IDs and mount points of a fresh machine
+	cgroup string         // "v2", "v1" or "hybrid"
 	input  chan struct{}  // closed when the last job's stdin was read to its end
 
 	mu  sync.Mutex
@@ -81,11 +82,9 @@ func (g *guest) serveJob(job *vmJob) error {
 // and no process of it is left. The program gets pipes, not the ports: a port
 // can be opened only once, and "echo >/dev/stderr" opens it again.
 func (g *guest) runJob(job *vmJob) (status int, err error) {
-	cmd := &exec.Cmd{Path: job.Args[0], Args: job.Args, Env: job.Env, Dir: job.Dir}
+	cmd := &exec.Cmd{Path: job.Args[0], Args: job.Args, Dir: job.Dir}
+	cmd.Env = append(job.Env, cgroupVariable+g.cgroup)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if cmd.Env == nil {
-		cmd.Env = []string{} // nil would be ours
-	}
 	if job.Dir != "" {
 		if err := os.MkdirAll(job.Dir, 0o755); err != nil {
 			return 0, err

@@ -58,7 +58,7 @@ func guestVM() error {
 	if err != nil {
 		return err
 	}
-	g, err := newGuest(ports)
+	g, err := newGuest(ports, cgroup)
 	if err != nil {
 		return err
 	}
@@ -268,8 +268,8 @@ func openPort(dev string) (*os.File, error) {
 }
 
 // newGuest prepares for jobs and tells the host.
-func newGuest(ports map[string]*os.File) (*guest, error) {
-	g := &guest{ports: ports, jobs: make(chan *vmJob), tty: -1, say: json.NewEncoder(ports["ctl"])}
+func newGuest(ports map[string]*os.File, cgroup string) (*guest, error) {
+	g := &guest{ports: ports, cgroup: cgroup, jobs: make(chan *vmJob), tty: -1, say: json.NewEncoder(ports["ctl"])}
 	mounts, err := mountIDs()
 	if err != nil {
 		return nil, err
