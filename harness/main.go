@@ -108,7 +108,7 @@ func shell([]string) error {
 	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
 		return usage("make shell needs a terminal on its standard input")
 	}
-	m := book()
+	m := book(1)
 	defer m.close()
 	built, err := build(spec().Arch)
 	if err != nil {

@@ -9,22 +9,24 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"containers-from-scratch/harness/sandbox"
 )
 
 // A booking is a machine that is being made while the programs for it are
-// compiled.
+// compiled, or several that are alike.
 type booking struct {
-	ready   chan struct{}
-	kind    string
-	machine sandbox.Machine
-	err     error
+	ready    chan struct{}
+	kind     string
+	machines []sandbox.Machine
+	err      error
 }
 
 // book starts to make the machine that the environment asks for, and says on
-// stderr which one it is and why.
-func book() *booking {
+// stderr which one it is and why. Of virtual machines, which have one CPU each,
+// it makes up to atMost.
+func book(atMost int) *booking {
 	b := &booking{ready: make(chan struct{})}
 	go func() {
 		defer close(b.ready)
@@ -42,11 +44,32 @@ func book() *booking {
 		}
 		fmt.Fprintf(os.Stderr, "sandbox %s: %s\n", place.Name(), finding.Reason)
 		b.kind = place.Name()
-		if b.machine, err = place.Start(s); err != nil {
-			b.err = cannot(err)
+		if b.kind != "vm" {
+			atMost = 1 // the others have this machine's CPUs, and its cgroups
 		}
+		b.start(place, s, min(atMost, runtime.NumCPU()))
 	}()
 	return b
+}
+
+// start makes n machines at the same time.
+func (b *booking) start(place sandbox.Place, s sandbox.Spec, n int) {
+	b.machines = make([]sandbox.Machine, n)
+	errs := make([]error, n)
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() {
+			s := s
+			if i > 0 { // they do the same
+				s.Log = nil
+			}
+			b.machines[i], errs[i] = place.Start(s)
+		})
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		b.err = cannot(err)
+	}
 }
 
 // known refuses values that no machine has.
@@ -72,8 +95,18 @@ func needsSudo() bool {
 	return os.Getenv("SANDBOX") == "host" && os.Geteuid() > 0 && runtime.GOOS == "linux"
 }
 
-// run runs one job in the machine.
-func (b *booking) run(job sandbox.Job) (status int, err error) {
+// count waits for the machines and tells how many there are. It is one where
+// there will be none, so that run says why.
+func (b *booking) count() int {
+	<-b.ready
+	return max(1, len(b.machines))
+}
+
+// run runs one job in the first machine.
+func (b *booking) run(job sandbox.Job) (status int, err error) { return b.runIn(0, job) }
+
+// runIn runs one job in machine i.
+func (b *booking) runIn(i int, job sandbox.Job) (status int, err error) {
 	if needsSudo() {
 		return runAsRoot(job)
 	}
@@ -82,23 +115,25 @@ func (b *booking) run(job sandbox.Job) (status int, err error) {
 		return 0, b.err
 	}
 	job.Env = append(job.Env, "SANDBOX_KIND="+b.kind)
-	if status, err = b.machine.Run(job); err != nil {
+	if status, err = b.machines[i].Run(job); err != nil {
 		return 0, machineError{err}
 	}
 	return status, nil
 }
 
-// close ends the machine, also one that nothing has run in.
+// close ends the machines, also those that nothing has run in.
 func (b *booking) close() {
 	<-b.ready
-	if b.machine != nil {
-		b.machine.Close()
+	for _, m := range b.machines {
+		if m != nil {
+			m.Close()
+		}
 	}
 }
 
 // run runs one job in a machine of its own.
 func run(job sandbox.Job) (status int, err error) {
-	m := book()
+	m := book(1)
 	defer m.close()
 	return m.run(job)
 }

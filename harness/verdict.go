@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,9 +23,12 @@ type tally struct {
 
 	failures []failure
 	skips    []failure           // name and reason
+	counted  []string            // tests without subtests, in the order of their ends
+	others   []string            // tests that another machine tries
 	open     []string            // tests that have started and not ended
 	output   map[string][]string // what each test said
 	parents  map[string]bool     // tests that have subtests
+	places   map[string]int      // the order in which they started
 	current  string
 	started  int
 	facts    bool // only subtests count: they are the facts
@@ -37,13 +42,14 @@ type tally struct {
 type failure struct {
 	name  string
 	lines []string
+	place int // in the order in which tests start
 }
 
 var event = regexp.MustCompile(`^\s*(=== RUN|=== CONT|=== NAME|--- PASS:|--- FAIL:|--- SKIP:)\s+(\S+)`)
 
 // read takes the output to its end.
 func (t *tally) read(r io.Reader) {
-	t.output, t.parents = map[string][]string{}, map[string]bool{}
+	t.output, t.parents, t.places = map[string][]string{}, map[string]bool{}, map[string]int{}
 	for lines := bufio.NewReader(r); ; { // no Scanner: a line may have any length
 		line, err := lines.ReadString('\n')
 		if err != nil && line == "" {
@@ -74,6 +80,7 @@ func (t *tally) read(r io.Reader) {
 					t.parents[m[2][:i]] = true
 				}
 				t.started++
+				t.places[m[2]] = t.started
 				if t.progress != nil {
 					t.progress(t.started, t.total, m[2])
 				}
@@ -94,17 +101,27 @@ func (t *tally) end(how, name string) {
 		}
 	}
 	said := message(t.output[name])
+	if how == "--- SKIP:" && len(said) == 1 && said[0] == "elsewhere" { // tryHere's word
+		t.others = append(t.others, name)
+		return
+	}
+	ended := failure{name, said, t.places[name]}
 	switch {
 	case t.facts && !strings.Contains(name, "/") && len(said) == 0: // it only holds the facts
+		return
 	case t.parents[name] && (how != "--- FAIL:" || len(said) == 0):
+		return
 	case how == "--- PASS:":
 		t.passed++
 	case how == "--- FAIL:":
 		t.failed++
-		t.failures = append(t.failures, failure{name, said})
+		t.failures = append(t.failures, ended)
 	default:
 		t.skipped++
-		t.skips = append(t.skips, failure{name, said})
+		t.skips = append(t.skips, ended)
+	}
+	if !t.parents[name] {
+		t.counted = append(t.counted, name)
 	}
 }
 
@@ -151,18 +168,89 @@ func (f failure) broken() bool {
 	return len(f.lines) > 0 && strings.HasPrefix(f.lines[0], "harness:")
 }
 
-// runTests runs the tests that match pattern in the sandbox.
+// runTests runs the tests that match pattern in the sandbox, and adds what came
+// of them to t. Several machines share them.
 func runTests(m *booking, b built, pattern string, t *tally) (status int, err error) {
+	shares := make([]share, m.count())
+	var group sync.WaitGroup
+	for i := range shares {
+		shares[i].tally = tally{facts: t.facts, raw: t.raw}
+		if i == 0 { // all go through the same list, at the same pace
+			shares[i].progress = t.progress
+		}
+		group.Go(func() { shares[i].run(m, b, pattern, i, len(shares)) })
+	}
+	group.Wait()
+	return t.add(shares)
+}
+
+// A share is what one machine is to do of the tests, and what came of it.
+type share struct {
+	tally
+	status int
+	err    error
+}
+
+// run does share i of n.
+func (s *share) run(m *booking, b built, pattern string, i, n int) {
 	job := b.job()
 	job.Args = []string{"/box/checks.test", "-test.v", "-test.timeout=20m", "-test.run=" + pattern}
+	job.Env = append(job.Env, fmt.Sprintf("MACHINE=%d/%d", i+1, n))
 	read, write := io.Pipe()
 	done := make(chan struct{})
-	go func() { t.read(read); close(done) }()
+	go func() { s.read(read); close(done) }()
 	job.Stdout, job.Stderr = write, os.Stderr
 	job.Timeout = 25 * time.Minute // the tests' own comes first, and names the test
-	status, err = m.run(job)
+	s.status, s.err = m.runIn(i, job)
 	write.Close()
 	<-done
+}
+
+// harm grades how a share ended: well, with failures, before its end, in the
+// middle of a test, or with its machine.
+func (s share) harm() int {
+	switch {
+	case s.err != nil:
+		return 4
+	case len(s.open) > 0:
+		return 3
+	case s.status > 1:
+		return 2
+	}
+	return s.status
+}
+
+// add counts all shares as if one machine had done them, and returns how the
+// worst of them ended. Each test must have been tried in one machine, neither
+// more nor fewer.
+func (t *tally) add(shares []share) (status int, err error) {
+	worst := slices.MaxFunc(shares, func(a, b share) int { return a.harm() - b.harm() })
+	status, err, t.open, t.sandbox = worst.status, worst.err, worst.open, worst.sandbox
+	var failures, skips []failure
+	tried := map[string]bool{}
+	for _, s := range shares {
+		t.passed += s.passed
+		t.failed += s.failed
+		t.skipped += s.skipped
+		failures, skips = append(failures, s.failures...), append(skips, s.skips...)
+		for _, name := range s.counted {
+			if tried[name] {
+				err = cmp.Or(err, broke(fmt.Errorf("%s was tried twice: its first act must be tryHere", name)))
+			}
+			tried[name] = true
+		}
+	}
+	for _, s := range shares {
+		for _, name := range s.others {
+			if worst.harm() < 2 && !tried[name] { // else a machine may not have come so far
+				err = cmp.Or(err, broke(fmt.Errorf("%s was tried in no machine", name)))
+			}
+		}
+	}
+	byPlace := func(a, b failure) int { return a.place - b.place }
+	slices.SortStableFunc(failures, byPlace)
+	slices.SortStableFunc(skips, byPlace)
+	t.failures, t.skips = append(t.failures, failures...), append(t.skips, skips...)
 	return status, err
 }
 
@@ -177,7 +265,7 @@ func testStep(args []string) error {
 	if err != nil || len(steps) != 1 {
 		return usage("there is no step %s: N is one of %s", args[0], stepNumbers())
 	}
-	m := book()
+	m := book(machines())
 	defer m.close()
 	b, err := build(spec().Arch)
 	if err != nil {
@@ -199,6 +287,15 @@ func testStep(args []string) error {
 		err = t.checkSkips(fmt.Sprintf("TestStep%02d/", n))
 	}
 	return err
+}
+
+// machines is how many may share the tests. A few facts are not worth a second
+// one, and the raw output of two would be a tangle.
+func machines() int {
+	if os.Getenv("RUN") != "" || os.Getenv("V") == "1" {
+		return 1
+	}
+	return 2
 }
 
 // stepNumbers are the steps that there are.
@@ -262,7 +359,7 @@ func (t *tally) verdict(n, status int, err error) error {
 // testAll runs the tests that touch no machine here and the others in the
 // sandbox, and counts both.
 func testAll([]string) error {
-	m := book()
+	m := book(machines())
 	defer m.close()
 	b, err := build(spec().Arch)
 	if err != nil {

@@ -89,3 +89,42 @@ func TestUnlistedSkipsAreWrong(t *testing.T) {
 	require.Error(t, (&tally{sandbox: "user"}).checkSkips(""), "a listed skip that did not happen")
 	require.Error(t, (&tally{sandbox: "vm", skips: user.skips}).checkSkips(""), "an unlisted skip")
 }
+
+// TestSharesAddUp deals one run's tests out to two machines.
+func TestSharesAddUp(t *testing.T) {
+	began := "=== RUN   TestStep03\n=== RUN   TestStep03/one\n=== RUN   TestStep03/two\n=== RUN   TestStep03/three\n"
+	elsewhere := func(name string) string {
+		return "=== NAME  TestStep03/" + name + "\n    a_test.go:1: elsewhere\n"
+	}
+	ended := func(one, two, three string) string {
+		return "--- FAIL: TestStep03 (0s)\n    --- " + one + ": TestStep03/one (0s)\n    --- " + two + ": TestStep03/two (0s)\n    --- " + three + ": TestStep03/three (0s)\n"
+	}
+	first := began + elsewhere("two") + ended("FAIL", "SKIP", "FAIL")
+	second := began + elsewhere("one") + elsewhere("three") + ended("SKIP", "FAIL", "SKIP")
+	add := func(outputs ...string) (tally, error) {
+		sum, shares := tally{facts: true}, make([]share, len(outputs))
+		for i, output := range outputs {
+			shares[i].facts = true
+			shares[i].read(strings.NewReader(output))
+		}
+		_, err := sum.add(shares)
+		return sum, err
+	}
+
+	sum, err := add(first, second)
+	require.NoError(t, err)
+	require.Equal(t, []int{0, 3, 0}, []int{sum.passed, sum.failed, sum.skipped})
+	var names []string
+	for _, f := range sum.failures {
+		names = append(names, claim(f.name))
+	}
+	require.Equal(t, []string{"one", "two", "three"}, names, "the order of one machine")
+
+	_, err = add(first, first)
+	require.EqualError(t, err, "TestStep03/one was tried twice: its first act must be tryHere")
+	_, err = add(second)
+	require.EqualError(t, err, "TestStep03/one was tried in no machine")
+	sum, err = add(first, began)
+	require.NoError(t, err)
+	require.Equal(t, "three", sum.last(), "what the machine that came to no end was at")
+}

@@ -40,6 +40,7 @@ func TestWhatItSays(t *testing.T) {
 		for n := c.from; n < len(Steps); n++ {
 			name := Steps[n]
 			t.Run(name+"/"+c.words+c.rootfs, func(t *testing.T) {
+				tryHere(t)
 				var said strings.Builder
 				cmd := exec.Command(ours(name).Path, strings.Fields(c.words)...)
 				cmd.Env = append(os.Environ(), "ROOTFS="+c.rootfs)

@@ -23,6 +23,7 @@ import (
 // in a nest of its own, and prints one line of JSON for each: make mutants
 // reads them. The lines begin with "mutant ".
 func TestMutants(t *testing.T) {
+	tryHere(t)
 	list := os.Getenv("MUTANTS")
 	if list == "" {
 		return // make mutants, not make test
@@ -67,6 +68,7 @@ func inNest(job mutants.Job) mutants.Result {
 // TestMutant tries the mutant that the variable MUTANT describes, in a nest:
 // the first fact that points at its place and fails has noticed it.
 func TestMutant(t *testing.T) {
+	tryHere(t)
 	text := os.Getenv("MUTANT")
 	if text == "" {
 		return // only TestMutants starts it

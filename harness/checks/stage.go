@@ -146,20 +146,31 @@ func (t *Trial) HostProcess(name string, args ...string) hostProcess {
 	p := hostProcess{exec.Command(name, args...)}
 	t.must(p.Start())
 	t.AtEnd(func() { _ = p.Process.Kill(); _ = p.Wait() })
-	t.Control(p.alive(), "%s does not run", name)
+	// execve(2) tells Start that it went well before the command line is in
+	// place: a look at the host in between would see a process without a name,
+	// and the next one another process.
+	line := strings.Join(p.Args, " ")
+	_, err := waitFor(p.name, func(name string) bool { return name == line }, nil)
+	t.Control(err == nil, "%s does not run", name)
 	return p
 }
 
 func (p hostProcess) pid() string { return strconv.Itoa(p.Process.Pid) }
 
-// alive tells whether the process is there and not a zombie.
-func (p hostProcess) alive() bool {
+// name is the process's command line, "(zombie)", or "" when it is not there.
+func (p hostProcess) name() string {
 	for _, other := range processes() {
 		if other.pid == p.Process.Pid {
-			return other.name != "(zombie)"
+			return other.name
 		}
 	}
-	return false
+	return ""
+}
+
+// alive tells whether the process is there and not a zombie.
+func (p hostProcess) alive() bool {
+	name := p.name()
+	return name != "" && name != "(zombie)"
 }
 
 // named lists the processes with this command line.

@@ -20,6 +20,7 @@ func newest() Program { return ours(Steps[len(Steps)-1]) }
 
 // TestFiftyAtOnce runs fifty containers side by side.
 func TestFiftyAtOnce(t *testing.T) {
+	tryHere(t)
 	before := observeHost()
 	var group sync.WaitGroup
 	statuses := make([]int, 50)
@@ -53,6 +54,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
 		t.Run(sig.String(), func(t *testing.T) {
+			tryHere(t)
 			before := observeHost()
 			for range 40 {
 				cmd := exec.Command(newest().Path, "run", "sleep", "999")

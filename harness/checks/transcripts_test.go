@@ -31,6 +31,7 @@ func TestTranscripts(t *testing.T) {
 			}
 			ran++
 			t.Run(inOneWord(block), func(t *testing.T) {
+				tryHere(t)
 				defer func() { require.NoError(t, pristine.restore()) }()
 				commands, err := block.Commands()
 				require.NoError(t, err)
@@ -50,6 +51,7 @@ func TestTranscripts(t *testing.T) {
 
 // TestTranscriptsNotice is the control: a promise that is not kept is noticed.
 func TestTranscriptsNotice(t *testing.T) {
+	tryHere(t)
 	block := docs.Block{File: "a.md", Line: 3, Lines: []string{"$ echo one; echo two", "one", "2"}}
 	commands, err := block.Commands()
 	require.NoError(t, err)
@@ -66,6 +68,7 @@ func TestFailuresInTexts(t *testing.T) {
 				continue
 			}
 			t.Run(inOneWord(block), func(t *testing.T) {
+				tryHere(t)
 				program, claim, _ := strings.Cut(block.Args, " ")
 				for _, f := range Facts() {
 					if f.Claim != claim {
@@ -87,6 +90,7 @@ func TestFailuresInTexts(t *testing.T) {
 // TestFailuresAreOfFacts: a text that shows a failure, also of a program that
 // is not here, shows a fact that there is, and what the fact says.
 func TestFailuresAreOfFacts(t *testing.T) {
+	tryHere(t)
 	facts := map[string]Fact{}
 	for _, f := range Facts() {
 		facts[f.Claim] = f
