@@ -47,7 +47,6 @@ func TestALeftCgroupIsSeenAndRemoved(t *testing.T) {
 // bridge, which may stay.
 func TestALeftInterfaceIsSeenAndRemoved(t *testing.T) {
 	for _, link := range []netlink.Link{
-		&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "left0"}},
 		&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "left1"}, PeerName: "left2"},
 	} {
 		t.Run(link.Type(), func(t *testing.T) {
