@@ -76,8 +76,10 @@ func (t *tally) read(r io.Reader) {
 			t.current = m[2]
 			if m[1] == "=== RUN" {
 				t.open = append(t.open, m[2])
-				if i := strings.LastIndexByte(m[2], '/'); i > 0 {
-					t.parents[m[2][:i]] = true
+				for i, c := range m[2] {
+					if c == '/' { // of the test's own name, or of its parent's
+						t.parents[m[2][:i]] = true
+					}
 				}
 				t.started++
 				t.places[m[2]] = t.started

@@ -125,7 +125,13 @@ var terminals = []Fact{
 			t.type_(terminal, ctrlZ)
 			run.Output("Stopped")
 			t.type_(terminal, "bg\r")
-			run.Output("&") // the line that bg prints
+			// The line that bg prints, and then the prompt: up to there the shell
+			// itself takes the terminal back, whoever has it.
+			_, err := waitFor(run.read, func(s string) bool {
+				_, after, _ := strings.Cut(s, "&")
+				return strings.Contains(after, "# ")
+			}, run.ended)
+			t.ExpectThat(err == nil, "a prompt after bg", fmt.Sprint(err))
 			foreground := func() int {
 				group, err := unix.IoctlGetInt(int(terminal.Fd()), unix.TIOCGPGRP)
 				t.must(err)
