@@ -39,6 +39,7 @@ type Report struct {
 
 // A Mount is one line of /proc/self/mountinfo, see proc_pid_mountinfo(5).
 type Mount struct {
+	ID                         int `json:"-"` // means something where it was read
 	Root, Target, Type, Source string
 	Options                    []string // per mount, such as "nosuid"
 	Super                      []string // per filesystem, such as "lowerdir=."
