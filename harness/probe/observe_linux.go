@@ -135,12 +135,6 @@ func parseMounts(table string) ([]Mount, error) {
 	return mounts, nil
 }
 
-// ReadOnly tells whether nothing can be written there: by the mount, as a bind
-// mount may be, or by the whole filesystem.
-func (m Mount) ReadOnly() (mount, filesystem bool) {
-	return slices.Contains(m.Options, "ro"), slices.Contains(m.Super, "ro")
-}
-
 // readDevices walks /dev for device nodes, without following links and without
 // crossing into devpts, whose nodes come and go.
 func (r *Report) readDevices() error {

@@ -25,3 +25,21 @@ func TestAMountIsReadOnlyByItselfOrByItsFileSystem(t *testing.T) {
 		require.Equal(t, want, [2]bool{byMount, byFilesystem})
 	}
 }
+
+func TestTheTreesOfCgroupsAreMounts(t *testing.T) {
+	mounts, err := parseMounts(`31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs ro,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory
+36 31 0:32 /a /mnt rw - cgroup cgroup rw,memory
+41 31 0:38 / /nowhere/unified rw - cgroup2 cgroup2 rw
+`)
+	require.NoError(t, err)
+	list := Hierarchies(mounts)
+	require.Equal(t, []Hierarchy{
+		{Root: "/sys/fs/cgroup/cpu,cpuacct", Controllers: []string{"rw", "cpu", "cpuacct"}},
+		{Root: "/sys/fs/cgroup/memory", Controllers: []string{"rw", "memory"}, ReadOnly: true},
+		{Root: "/nowhere/unified", V2: true, Controllers: []string{}},
+	}, list)
+	require.Equal(t, "/sys/fs/cgroup/memory", With("memory", list).Root)
+	require.Nil(t, With("pids", list))
+}
