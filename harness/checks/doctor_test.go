@@ -46,6 +46,20 @@ func TestTheDoctorNamesWhatAKilledRunLeaves(t *testing.T) {
 	}
 }
 
+// TestTheDoctorNamesTheBridge finds the bridge of step 06, which the program may
+// leave: not while a container is plugged in.
+func TestTheDoctorNamesTheBridge(t *testing.T) {
+	tryHere(t)
+	trial := &Trial{Program: ours(Steps[6])}
+	defer trial.cleanUp()
+	run := trial.Start("sleep", "5959")
+	run.Command("sleep 5959")
+	require.False(t, leftover.Bridge())
+	run.Signal(syscall.SIGTERM)
+	run.Wait()
+	require.True(t, leftover.Bridge())
+}
+
 // cgroupsNamed lists the cgroups at the top of each tree whose names match.
 func cgroupsNamed(pattern string) (list []string) {
 	mounts, _ := probe.Mounts()
