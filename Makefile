@@ -38,8 +38,8 @@ help: ## this list
 	@echo '  PROGRAM=dir|file  RUN=text  V=1       whose program, which facts, every failure in full'
 	@echo '  MUST_RUN=1                            skips are forbidden'
 
-harness:
-	@go build -o $(HARNESS) ./harness
+harness: # without the commit in it, for which each new one would link it again
+	@go build -buildvcs=false -o $(HARNESS) ./harness
 
 doctor: harness ## what this machine is good for
 	@$(HARNESS) doctor

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -433,6 +434,7 @@ func progress(done, of int, now string) {
 	if !onTerminal() {
 		return
 	}
+	clearWhenInterrupted()
 	count := fmt.Sprint(done)
 	if of > 0 {
 		count = fmt.Sprintf("%d/%d", min(done, of), of)
@@ -447,6 +449,18 @@ func clearProgress() {
 		fmt.Fprint(os.Stderr, "\r\x1b[K")
 	}
 }
+
+// clearWhenInterrupted lets a Ctrl-C end this process as ever, but for the line,
+// which the next prompt would be glued to.
+var clearWhenInterrupted = sync.OnceFunc(func() {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt)
+	go func() {
+		<-interrupted
+		clearProgress()
+		os.Exit(130)
+	}()
+})
 
 // onTerminal tells whether stderr is one.
 func onTerminal() bool {

@@ -120,18 +120,25 @@ type process struct {
 	name string // its command line, or "(zombie)"
 }
 
-// kernelThreads are the numbers known to be threads of the kernel: reading all
-// of them each time would take most of the time of a run.
+// kernelThreads are the numbers that were threads of the kernel at the last
+// look: reading all of them each time would take most of the time of a run. The
+// number of one that has ended may be given to a process.
 var kernelThreads = map[int]bool{}
 
 // processes lists the machine's processes without the kernel's own threads,
 // which come and go.
 func processes() []process {
 	entries, _ := os.ReadDir("/proc")
+	known := kernelThreads
+	kernelThreads = map[int]bool{}
 	var list []process
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || kernelThreads[pid] {
+		if err != nil {
+			continue
+		}
+		if known[pid] {
+			kernelThreads[pid] = true
 			continue
 		}
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"containers-from-scratch/harness/probe"
 )
 
 // A Machine is what the report needs to know about one. Its fields are facts
@@ -27,7 +29,7 @@ type Machine struct {
 	Go      string // "go1.26.8"
 	Missing string // why Go cannot work offline, "" if it can
 
-	Cgroup string // "v2", "v1", "hybrid" or "none"
+	Cgroups []probe.Hierarchy // the trees that are mounted
 
 	// The settings that can forbid user namespaces; "" where there is no such
 	// setting.
@@ -38,10 +40,10 @@ type Machine struct {
 	KVM      string   // what /dev/kvm is; whether it is fast is vm's finding
 	Programs []string // engines and emulators in PATH
 
-	// Left are empty cgroup directories, container-<pid>, whose process is
-	// gone. The contract lets one stay after a SIGKILL from step 04 on;
-	// before, there is nothing that could make them.
-	Left []string
+	// Left are the empty cgroups of runs that are gone: the contract lets one
+	// stay after a SIGKILL. Bridge is that of step 06, without a container.
+	Left   []string
+	Bridge bool
 }
 
 // Gather reads the facts of this machine.

@@ -4,9 +4,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
+
+	"containers-from-scratch/harness/doctor/leftover"
+	"containers-from-scratch/harness/probe"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,12 +22,14 @@ func (m *Machine) gatherKernel() {
 	m.Container = containerKind()
 	m.Root = os.Geteuid() == 0
 	m.SysAdmin = hasCapability(readLine("/proc/self/status"), unix.CAP_SYS_ADMIN)
-	m.Cgroup = cgroupMode("/sys/fs/cgroup")
+	mounts, _ := probe.Mounts()
+	m.Cgroups = probe.Hierarchies(mounts)
 	m.MaxUserNS = readLine("/proc/sys/user/max_user_namespaces")
 	m.UserNSClone = readLine("/proc/sys/kernel/unprivileged_userns_clone")
 	m.AppArmor = readLine("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 	m.KVM = kvm("/dev/kvm")
-	m.Left = leftCgroups("/sys/fs/cgroup")
+	m.Left = leftover.Cgroups()
+	m.Bridge = leftover.Bridge()
 }
 
 // readLine returns the text of a small file without its last newline, "" when
@@ -74,33 +77,6 @@ func kindInCgroup(text string) string {
 	return ""
 }
 
-// cgroupMode tells the three layouts apart by their file systems, as systemd
-// does: what is mounted decides, not what the kernel could mount.
-func cgroupMode(root string) string {
-	if isType(root, unix.CGROUP2_SUPER_MAGIC) {
-		return "v2"
-	}
-	v1, v2 := false, false
-	trees, _ := filepath.Glob(filepath.Join(root, "*"))
-	for _, tree := range trees {
-		v1 = v1 || isType(tree, unix.CGROUP_SUPER_MAGIC)
-		v2 = v2 || isType(tree, unix.CGROUP2_SUPER_MAGIC)
-	}
-	switch {
-	case v1 && v2:
-		return "hybrid"
-	case v1:
-		return "v1"
-	}
-	return "none"
-}
-
-// isType compares the file system at path with one of statfs(2)'s numbers.
-func isType(path string, magic int64) bool {
-	var fs unix.Statfs_t
-	return unix.Statfs(path, &fs) == nil && int64(fs.Type) == magic
-}
-
 // kvm opens the device, which alone shows whether this user may.
 func kvm(device string) string {
 	f, err := os.OpenFile(device, os.O_RDWR, 0)
@@ -114,20 +90,4 @@ func kvm(device string) string {
 		return withFix("not yours", "sudo usermod -aG kvm $USER, then log in again")
 	}
 	return err.Error()
-}
-
-// leftCgroups finds container-<pid> at the top of every tree under root whose
-// process is gone.
-func leftCgroups(root string) (left []string) {
-	for _, pattern := range []string{"container-*", "*/container-*"} {
-		dirs, _ := filepath.Glob(filepath.Join(root, pattern))
-		for _, dir := range dirs {
-			_, pid, _ := strings.Cut(filepath.Base(dir), "container-")
-			n, err := strconv.Atoi(pid)
-			if err == nil && n > 0 && errors.Is(unix.Kill(n, 0), unix.ESRCH) {
-				left = append(left, dir)
-			}
-		}
-	}
-	return left
 }

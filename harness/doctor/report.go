@@ -2,7 +2,10 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"containers-from-scratch/harness/probe"
 )
 
 // Report is the page as text. It depends on nothing but its arguments, so the
@@ -25,7 +28,10 @@ func (m Machine) Report(findings []Finding) string {
 	}
 	line("found", strings.Join(m.Programs, ", "))
 	if len(m.Left) > 0 {
-		line("left over", withFix("cgroups of containers that are gone", "sudo rmdir "+strings.Join(m.Left, " ")))
+		line("left over", withFix("cgroups of runs that were killed", m.sudo("rmdir "+strings.Join(m.Left, " "))))
+	}
+	if m.Bridge {
+		line("left over", withFix("bridge cfs0 of step 06, which may stay for the next run", m.sudo("ip link delete cfs0")))
 	}
 
 	b.WriteString("\nwhere tests can run\n")
@@ -44,6 +50,9 @@ func (m Machine) Report(findings []Finding) string {
 	}
 	return b.String()
 }
+
+// privileged mends what a container may not do.
+const privileged = "docker run --privileged … (start this container anew)"
 
 // withFix joins what is wrong with what mends it.
 func withFix(reason, fix string) string {
@@ -77,7 +86,7 @@ func (m Machine) you() string {
 	case !m.Root:
 		return "an ordinary user; what needs root runs with: go run -exec sudo ./steps/01-uts run sh"
 	case !m.SysAdmin:
-		return withFix("root without CAP_SYS_ADMIN, which every namespace but the user's needs", "docker run --privileged … (start this container anew)")
+		return withFix("root without CAP_SYS_ADMIN, which every namespace but the user's needs", privileged)
 	}
 	return "root"
 }
@@ -90,33 +99,91 @@ func (m Machine) golang() string {
 	return withFix(m.Go+", "+m.Missing, "go mod download")
 }
 
-// cgroups names the layout, and in words what a hybrid is.
+// cgroups names the layout and says where step 04 finds what it limits.
 func (m Machine) cgroups() string {
-	switch m.Cgroup {
-	case "v2", "v1":
-		return m.Cgroup
-	case "hybrid":
-		if m.WSL {
-			return withFix("hybrid: v2 without its controllers, which are in v1",
-				"kernelCommandLine=cgroup_no_v1=all in .wslconfig, then wsl --shutdown (optional)")
-		}
-		return "hybrid: v2 without its controllers, which are in v1"
+	versions := map[bool]bool{}  // those mounted; true is v2
+	has := map[bool][]string{}   // which of the three each has
+	var missing, locked []string // what neither has; what cannot be written to
+	for _, h := range m.Cgroups {
+		versions[h.V2] = true
 	}
-	return withFix("none mounted", "sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+	for _, controller := range []string{"memory", "pids", "cpu"} {
+		h := probe.With(controller, m.Cgroups)
+		if h == nil {
+			missing = append(missing, controller)
+			continue
+		}
+		has[h.V2] = append(has[h.V2], controller)
+		if h.ReadOnly && !slices.Contains(locked, h.Root) {
+			locked = append(locked, h.Root)
+		}
+	}
+
+	text := with("v1", has[false])
+	switch {
+	case len(versions) == 0:
+		return withFix("none mounted", m.sudo("mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
+	case len(versions) == 2:
+		text = "hybrid: " + with("v1", has[false]) + "; " + with("v2", has[true])
+	case versions[true]:
+		text = with("v2", has[true])
+	}
+	switch {
+	case len(missing) > 0 && m.Container != "":
+		return text + "; the container's engine keeps back " + enumerate(missing)
+	case len(missing) > 0:
+		return withFix(text+"; missing: "+enumerate(missing), "boot with cgroup_enable="+strings.Join(missing, " cgroup_enable="))
+	case len(locked) > 0 && !m.SysAdmin && m.Container != "":
+		return withFix(text+", read-only", privileged)
+	case len(locked) > 0:
+		var remount []string
+		for _, root := range locked {
+			remount = append(remount, m.sudo("mount -o remount,bind,rw "+root))
+		}
+		return withFix(text+", read-only", strings.Join(remount, "; "))
+	case len(versions) == 2 && m.WSL:
+		return withFix(text, "kernelCommandLine=cgroup_no_v1=all in .wslconfig, then wsl --shutdown (optional)")
+	}
+	return text + "; limits need root"
 }
 
-// userNamespaces says whether step 05 works without sudo. The order is that
-// of the kernel's refusals: the first one alone is enough.
+// with says which controllers a version of cgroups has.
+func with(version string, controllers []string) string {
+	if len(controllers) == 0 {
+		return version + " without controllers"
+	}
+	return version + " with " + enumerate(controllers)
+}
+
+// enumerate joins words as a sentence does.
+func enumerate(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
+}
+
+// userNamespaces says who may make one: whether step 05 works without sudo.
+// The order is that of the kernel's refusals: the first one alone is enough.
 func (m Machine) userNamespaces() string {
 	switch {
 	case m.MaxUserNS == "":
 		return "not in this kernel"
 	case m.MaxUserNS == "0":
-		return withFix("switched off", "sudo sysctl -w user.max_user_namespaces=10000")
+		return withFix("switched off, for root too", m.sudo("sysctl -w user.max_user_namespaces=10000"))
 	case m.UserNSClone == "0":
-		return withFix("for root only", "sudo sysctl -w kernel.unprivileged_userns_clone=1")
+		return withFix("for root only", m.sudo("sysctl -w kernel.unprivileged_userns_clone=1"))
 	case m.AppArmor == "1":
-		return withFix("restricted by AppArmor for ordinary users", "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0")
+		return withFix("for root only, AppArmor restricts ordinary users", m.sudo("sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"))
 	}
-	return "allowed"
+	return "for root and ordinary users"
+}
+
+// sudo makes a command one that the reader can paste.
+func (m Machine) sudo(command string) string {
+	if m.Root {
+		return command
+	}
+	return "sudo " + command
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
+	"containers-from-scratch/harness/probe"
 	"containers-from-scratch/harness/sandbox"
 )
 
@@ -27,7 +28,14 @@ func no(place, reason, fix string) Finding {
 const install = "sudo apt-get install podman runc"
 
 func TestTheReportOf(t *testing.T) {
-	linux := Machine{OS: "linux", Arch: "amd64", Go: "go1.26.8", Cgroup: "v2", MaxUserNS: "63000",
+	v2 := []probe.Hierarchy{{Root: "/sys/fs/cgroup", V2: true, Controllers: []string{"cpu", "io", "memory", "pids"}}}
+	v1 := []probe.Hierarchy{
+		{Root: "/sys/fs/cgroup/memory", Controllers: []string{"memory"}},
+		{Root: "/sys/fs/cgroup/cpu,cpuacct", Controllers: []string{"cpu", "cpuacct"}},
+		{Root: "/sys/fs/cgroup/pids", Controllers: []string{"pids"}},
+	}
+	unified := probe.Hierarchy{Root: "/sys/fs/cgroup/unified", V2: true}
+	linux := Machine{OS: "linux", Arch: "amd64", Go: "go1.26.8", Cgroups: v2, MaxUserNS: "63000",
 		KVM: "there (vm says below whether it is fast)"}
 	with := func(change func(m *Machine)) Machine {
 		m := linux
@@ -62,7 +70,7 @@ func TestTheReportOf(t *testing.T) {
 		"wsl2": {
 			with(func(m *Machine) {
 				m.System, m.Kernel = "Ubuntu 22.04.5 LTS", "5.15.167.4-microsoft-standard-WSL2"
-				m.WSL, m.Cgroup, m.KVM = true, "hybrid", "none: a VM boots in 3 s instead of 1"
+				m.WSL, m.Cgroups, m.KVM = true, append(v1, unified), "none: a VM boots in 3 s instead of 1"
 				m.Programs = []string{"docker"}
 			}),
 			[]Finding{noQEMU, yes("container", "docker --privileged"), needsRoot, aUser},
@@ -79,6 +87,8 @@ func TestTheReportOf(t *testing.T) {
 		"docker-unprivileged": {
 			with(func(m *Machine) {
 				m.System, m.Kernel, m.Container = "Debian GNU/Linux 12 (bookworm)", "6.8.0-85-generic", "docker"
+				m.Cgroups = []probe.Hierarchy{v2[0]}
+				m.Cgroups[0].ReadOnly = true
 				m.Root, m.KVM = true, "none: a VM boots in 3 s instead of 1"
 			}),
 			[]Finding{noQEMU, noEngine,
@@ -88,9 +98,9 @@ func TestTheReportOf(t *testing.T) {
 		"hybrid-root": {
 			with(func(m *Machine) {
 				m.System, m.Kernel = "Debian GNU/Linux 12 (bookworm)", "6.18.44-fc-v669"
-				m.Root, m.SysAdmin, m.Cgroup = true, true, "hybrid"
+				m.Root, m.SysAdmin, m.Cgroups, m.Bridge = true, true, append(v1, unified), true
 				m.Programs = []string{"qemu-system-x86_64", "docker", "podman"}
-				m.Left = []string{"/sys/fs/cgroup/memory/container-4711", "/sys/fs/cgroup/pids/container-4711"}
+				m.Left = []string{"/sys/fs/cgroup/memory/container-4711-ab12", "/sys/fs/cgroup/pids/container-4711-ab12"}
 			}),
 			[]Finding{yes("vm", "QEMU with TCG (KVM is too slow here)"), yes("container", "podman with runc"),
 				yes("host", "namespaces on this machine, as root"), aUser},
@@ -99,6 +109,7 @@ func TestTheReportOf(t *testing.T) {
 			with(func(m *Machine) {
 				m.System, m.Kernel = "Fedora Linux 43", "6.17.4-300.fc43.x86_64"
 				m.MaxUserNS = "0"
+				m.Left = []string{"/sys/fs/cgroup/container-4711-ab12"}
 			}),
 			[]Finding{noQEMU, no("container", "docker: not installed; podman: not installed", "sudo dnf install podman"), needsRoot,
 				no("user", "user namespaces are switched off", "sudo sysctl -w user.max_user_namespaces=10000")},
@@ -128,4 +139,28 @@ func TestACapabilityIsOneBitOfCapEff(t *testing.T) {
 func TestTheSystemsNameIsInOSRelease(t *testing.T) {
 	require.Equal(t, "Debian GNU/Linux 12 (bookworm)", prettyName("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"))
 	require.Empty(t, prettyName(""))
+}
+
+func TestTheReportSaysWhereControllersAre(t *testing.T) {
+	v2 := func(controllers ...string) probe.Hierarchy {
+		return probe.Hierarchy{Root: "/sys/fs/cgroup", V2: true, Controllers: controllers}
+	}
+	v1 := func(controller string) probe.Hierarchy {
+		return probe.Hierarchy{Root: "/sys/fs/cgroup/" + controller, Controllers: []string{"rw", controller}}
+	}
+	locked := func(h probe.Hierarchy) probe.Hierarchy {
+		h.ReadOnly = true
+		return h
+	}
+	for want, m := range map[string]Machine{
+		"v1 with memory, pids and cpu; limits need root":                                                                              {Cgroups: []probe.Hierarchy{v1("memory"), v1("pids"), v1("cpu")}},
+		"hybrid: v1 with memory; v2 with pids and cpu; limits need root":                                                              {Cgroups: []probe.Hierarchy{v1("memory"), v2("cpu", "pids")}},
+		"v2 with pids and cpu; missing: memory → boot with cgroup_enable=memory":                                                      {Cgroups: []probe.Hierarchy{v2("cpu", "pids")}},
+		"v2 with memory and pids; the container's engine keeps back cpu":                                                              {Container: "podman", Cgroups: []probe.Hierarchy{v2("memory", "pids")}},
+		"v2 with memory, pids and cpu, read-only → mount -o remount,bind,rw /sys/fs/cgroup":                                           {Root: true, SysAdmin: true, Container: "docker", Cgroups: []probe.Hierarchy{locked(v2("memory", "pids", "cpu"))}},
+		"none mounted → sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup":                                                                 {},
+		"v1 without controllers; missing: memory, pids and cpu → boot with cgroup_enable=memory cgroup_enable=pids cgroup_enable=cpu": {Cgroups: []probe.Hierarchy{v1("name=systemd")}},
+	} {
+		require.Equal(t, want, m.cgroups())
+	}
 }

@@ -100,27 +100,39 @@ func (r *Report) readProcesses() error {
 	return err
 }
 
-// Mounts parses /proc/self/mountinfo:
+// Mounts reads this process's mounts, in the order of /proc/self/mountinfo.
+func Mounts() ([]Mount, error) {
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	return ParseMounts(string(table))
+}
+
+// unescape gives a path in mountinfo its blanks back.
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
+// ParseMounts parses lines of mountinfo:
 //
 //	36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
 //	(1)(2)(3)  (4)   (5)   (6)        (7)     (8)(9)  (10)      (11)
-func Mounts() ([]Mount, error) {
-	list, err := lines("/proc/self/mountinfo")
+func ParseMounts(table string) ([]Mount, error) {
 	var mounts []Mount
-	for _, line := range list {
+	for line := range strings.Lines(table) {
 		left, right, _ := strings.Cut(line, " - ")
 		l, r := strings.Fields(left), strings.Fields(right)
 		if len(l) < 6 || len(r) < 2 {
 			return mounts, fmt.Errorf("parse mountinfo: %q", line)
 		}
-		m := Mount{Root: l[3], Target: l[4], Options: strings.Split(l[5], ","),
+		m := Mount{Root: unescape.Replace(l[3]), Target: unescape.Replace(l[4]), Options: strings.Split(l[5], ","),
 			Propagation: strings.Join(l[6:], " "), Type: r[0], Source: r[1]}
+		m.ID, _ = strconv.Atoi(l[0])
 		if len(r) > 2 {
 			m.Super = strings.Split(r[2], ",")
 		}
 		mounts = append(mounts, m)
 	}
-	return mounts, err
+	return mounts, nil
 }
 
 // readDevices walks /dev for device nodes, without following links and without

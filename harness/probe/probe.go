@@ -3,6 +3,8 @@
 // the one from inside a container with the one from the host.
 package probe
 
+import "slices"
+
 // A Report is what one process sees. Fields are added as steps need them and
 // never change their meaning; a field that could not be read is empty and has
 // its reason in Errors.
@@ -39,10 +41,17 @@ type Report struct {
 
 // A Mount is one line of /proc/self/mountinfo, see proc_pid_mountinfo(5).
 type Mount struct {
+	ID                         int `json:"-"` // means something where it was read
 	Root, Target, Type, Source string
 	Options                    []string // per mount, such as "nosuid"
 	Super                      []string // per filesystem, such as "lowerdir=."
 	Propagation                string   // "shared:1", "master:2", or "" when private
+}
+
+// ReadOnly tells whether nothing can be written there: by the mount, as a bind
+// mount may be, or by the whole filesystem.
+func (m Mount) ReadOnly() (mount, filesystem bool) {
+	return slices.Contains(m.Options, "ro"), slices.Contains(m.Super, "ro")
 }
 
 // An Interface is one network interface of the network namespace.

@@ -9,10 +9,13 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"containers-from-scratch/harness/probe"
 
 	"golang.org/x/sys/unix"
 )
@@ -250,14 +253,10 @@ func readLine(file string) string {
 // procIsMasked tells whether anything is mounted below /proc that hides a part
 // of it; only binfmt_misc may be, for its directory is always empty.
 func procIsMasked() bool {
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], "/proc/") &&
-			f[4] != "/proc/sys/fs/binfmt_misc" {
-			return true
-		}
-	}
-	return false
+	mounts, _ := probe.Mounts()
+	return slices.ContainsFunc(mounts, func(m probe.Mount) bool {
+		return strings.HasPrefix(m.Target, "/proc/") && m.Target != "/proc/sys/fs/binfmt_misc"
+	})
 }
 
 // hasSysAdmin reads the effective capabilities, see capabilities(7).

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"containers-from-scratch/harness/probe"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +47,7 @@ const boxPrefix = "containers-from-scratch-box-"
 // makeCgroups makes the cgroups for a box. Who makes one keeps it locked, so
 // that the next can tell what a killed launcher left, and remove it.
 func makeCgroups() (c *boxCgroups, err error) {
-	mounts, err := readMounts()
+	mounts, err := probe.Mounts()
 	if err != nil {
 		return nil, err
 	}
@@ -74,14 +76,14 @@ func makeCgroups() (c *boxCgroups, err error) {
 //	4:cpu,cpuacct:/user.slice
 //	1:name=systemd:/user.slice/session-2.scope
 //	0::/user.slice/session-2.scope
-func hierarchies(mounts []mountLine, current string) (list []hierarchy) {
+func hierarchies(mounts []probe.Mount, current string) (list []hierarchy) {
 	for _, m := range mounts {
-		if m.target != cgroupRoot && filepath.Dir(m.target) != cgroupRoot {
+		if m.Target != cgroupRoot && filepath.Dir(m.Target) != cgroupRoot {
 			continue
 		}
 		for line := range strings.Lines(current) {
 			f := strings.SplitN(strings.TrimSpace(line), ":", 3)
-			if len(f) < 3 || !m.shows(f[1]) {
+			if len(f) < 3 || !shows(m, f[1]) {
 				continue
 			}
 			data := f[1]
@@ -89,8 +91,8 @@ func hierarchies(mounts []mountLine, current string) (list []hierarchy) {
 				data = "none," + data
 			}
 			// A bind mount of a part of the tree begins at that part.
-			if path, ok := strings.CutPrefix(f[2]+"/", strings.TrimSuffix(m.root, "/")+"/"); ok {
-				list = append(list, hierarchy{m.target, m.kind, data, filepath.Join(m.target, path)})
+			if path, ok := strings.CutPrefix(f[2]+"/", strings.TrimSuffix(m.Root, "/")+"/"); ok {
+				list = append(list, hierarchy{m.Target, m.Type, data, filepath.Join(m.Target, path)})
 			}
 		}
 	}
@@ -98,11 +100,11 @@ func hierarchies(mounts []mountLine, current string) (list []hierarchy) {
 }
 
 // shows tells whether m is a mount of the tree that /proc/PID/cgroup calls name.
-func (m mountLine) shows(name string) bool {
+func shows(m probe.Mount, name string) bool {
 	if name == "" {
-		return m.kind == "cgroup2"
+		return m.Type == "cgroup2"
 	}
-	return m.kind == "cgroup" && containsAll(m.options, strings.Split(name, ","))
+	return m.Type == "cgroup" && containsAll(m.Super, strings.Split(name, ","))
 }
 
 // containsAll tells whether all of words are in list.

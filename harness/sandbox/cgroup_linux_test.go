@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"containers-from-scratch/harness/probe"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -44,7 +46,9 @@ func TestTheLaunchersCgroupIsFoundInEachTree(t *testing.T) {
 			[]hierarchy{{"/sys/fs/cgroup/pids", "cgroup", "pids", "/sys/fs/cgroup/pids/below"}},
 		},
 	} {
-		require.Equal(t, c.want, hierarchies(parseMounts(c.mounts), c.current), name)
+		mounts, err := probe.ParseMounts(c.mounts)
+		require.NoError(t, err)
+		require.Equal(t, c.want, hierarchies(mounts, c.current), name)
 	}
 }
 

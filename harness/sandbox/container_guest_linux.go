@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"containers-from-scratch/harness/probe"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -237,17 +239,17 @@ func prepareContainer() error {
 // mount_too_revealing in the kernel's fs/namespace.c.
 func unmountMasks() error {
 	keep := []string{"/", "/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", selfInside}
-	mounts, err := readMounts()
+	mounts, err := probe.Mounts()
 	if err != nil {
 		return err
 	}
 	for i := len(mounts) - 1; i >= 0; i-- { // the last mount is the topmost
 		m := mounts[i]
-		if slices.Contains(keep, m.target) || m.target == "/sys/fs/cgroup" || strings.HasPrefix(m.target, "/sys/fs/cgroup/") {
+		if slices.Contains(keep, m.Target) || m.Target == "/sys/fs/cgroup" || strings.HasPrefix(m.Target, "/sys/fs/cgroup/") {
 			continue
 		}
-		if err := unix.Unmount(m.target, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("unmount %s: %w", m.target, err)
+		if err := unix.Unmount(m.Target, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", m.Target, err)
 		}
 	}
 	return nil
@@ -257,23 +259,24 @@ func unmountMasks() error {
 // be read-only by itself (a bind) or by its file system; each has its own
 // remount, see mount(2).
 func remountWritable() error {
-	mounts, err := readMounts()
+	mounts, err := probe.Mounts()
 	if err != nil {
 		return err
 	}
 	for _, m := range mounts {
-		if !strings.HasPrefix(m.target+"/", "/proc/") && !strings.HasPrefix(m.target+"/", "/sys/") {
+		if !strings.HasPrefix(m.Target+"/", "/proc/") && !strings.HasPrefix(m.Target+"/", "/sys/") {
 			continue
 		}
 		const flags = unix.MS_REMOUNT | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-		if m.superReadOnly {
-			if err := unix.Mount("", m.target, "", flags, ""); err != nil {
-				return fmt.Errorf("remount %s writable: %w", m.target, err)
+		mountReadOnly, filesystemReadOnly := m.ReadOnly()
+		if filesystemReadOnly {
+			if err := unix.Mount("", m.Target, "", flags, ""); err != nil {
+				return fmt.Errorf("remount %s writable: %w", m.Target, err)
 			}
 		}
-		if m.readOnly {
-			if err := unix.Mount("", m.target, "", flags|unix.MS_BIND, ""); err != nil {
-				return fmt.Errorf("remount %s writable: %w", m.target, err)
+		if mountReadOnly {
+			if err := unix.Mount("", m.Target, "", flags|unix.MS_BIND, ""); err != nil {
+				return fmt.Errorf("remount %s writable: %w", m.Target, err)
 			}
 		}
 	}
@@ -305,45 +308,4 @@ func delegateCgroup(root string) error {
 		_ = os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+"+name), 0)
 	}
 	return nil
-}
-
-// A mountLine is what matters here of a line of mountinfo, see
-// proc_pid_mountinfo(5):
-//
-//	36 35 0:32 / /proc/sys ro,nosuid shared:7 - proc proc rw
-type mountLine struct {
-	root, target            string
-	kind                    string
-	options                 []string // of the file system: a version 1 tree's controllers
-	readOnly, superReadOnly bool
-}
-
-// readMounts returns this process's mounts, in the order they were made.
-func readMounts() ([]mountLine, error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	return parseMounts(string(data)), nil
-}
-
-// parseMounts is readMounts without the file.
-func parseMounts(text string) (mounts []mountLine) {
-	for line := range strings.Lines(text) {
-		mount, super, _ := strings.Cut(strings.TrimSpace(line), " - ")
-		fields, superFields := strings.Fields(mount), strings.Fields(super)
-		if len(fields) < 6 || len(superFields) == 0 {
-			continue
-		}
-		options := strings.Split(superFields[len(superFields)-1], ",")
-		mounts = append(mounts, mountLine{
-			root:          fields[3],
-			target:        fields[4],
-			kind:          superFields[0],
-			options:       options,
-			readOnly:      slices.Contains(strings.Split(fields[5], ","), "ro"),
-			superReadOnly: slices.Contains(options, "ro"),
-		})
-	}
-	return mounts
 }

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"syscall"
 
+	"containers-from-scratch/harness/internal/process1"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +24,7 @@ func finishMachine() error {
 	if err := unix.Sethostname([]byte("sandbox")); err != nil {
 		return fmt.Errorf("set hostname: %w", err)
 	}
-	if err := upLoopback(); err != nil {
+	if err := process1.UpLoopback(); err != nil {
 		return fmt.Errorf("bring lo up: %w", err)
 	}
 	for link, target := range map[string]string{
@@ -45,21 +47,6 @@ func finishMachine() error {
 	return nil
 }
 
-// upLoopback sets lo up, see netdevice(7).
-func upLoopback() error {
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(s)
-	req, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, req)
-}
-
 // runAsInit starts cmd, reaps every process of the machine until cmd itself
 // ends, then kills what is left. It returns cmd's status, 128+n when signal n
 // killed it. Only process 1 may call it: kill(-1) spares nobody else.
@@ -67,23 +54,8 @@ func runAsInit(cmd *exec.Cmd) (status int, err error) {
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	for {
-		var ws syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &ws, 0, nil)
-		if errors.Is(err, syscall.EINTR) {
-			continue
-		}
-		if err != nil {
-			return 0, fmt.Errorf("wait for %s: %w", cmd.Path, err)
-		}
-		if pid != cmd.Process.Pid {
-			continue
-		}
-		status = ws.ExitStatus()
-		if ws.Signaled() {
-			status = 128 + int(ws.Signal())
-		}
-		break
+	if status, err = process1.Await(cmd.Process.Pid); err != nil {
+		return 0, fmt.Errorf("wait for %s: %w", cmd.Path, err)
 	}
 	_ = syscall.Kill(-1, syscall.SIGKILL) // ESRCH: nobody is left, as it should be
 	for {

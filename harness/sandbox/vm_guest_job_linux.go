@@ -12,11 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"containers-from-scratch/harness/probe"
 
 	"golang.org/x/sys/unix"
 )
@@ -266,28 +266,14 @@ func (g *guest) reset(last *vmJob) error {
 	return finishMachine()
 }
 
-// mountIDs reads which mounts there are, see proc_pid_mountinfo(5):
-//
-//	36 35 98:0 /mnt1 /mnt2 rw,noatime …
+// mountIDs reads which mounts there are: their targets by their numbers.
 func mountIDs() (map[int]string, error) {
-	table, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, err
+	list, err := probe.Mounts()
+	targets := map[int]string{}
+	for _, m := range list {
+		targets[m.ID] = m.Target
 	}
-	mounts := map[int]string{}
-	for line := range strings.Lines(string(table)) {
-		f := strings.Fields(line)
-		id, err := strconv.Atoi(f[0])
-		if err != nil {
-			return nil, fmt.Errorf("read mountinfo: %w", err)
-		}
-		point := f[4] // a blank in it is \040
-		for _, c := range []string{" ", "\t", "\n", "\\"} {
-			point = strings.ReplaceAll(point, fmt.Sprintf("\\%03o", c[0]), c)
-		}
-		mounts[id] = point
-	}
-	return mounts, nil
+	return targets, err
 }
 
 // removeCgroups removes all cgroups below root, the deepest first. A v1 tree's

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"syscall"
 
+	"containers-from-scratch/harness/internal/process1"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -67,7 +69,7 @@ func insideNest(args []string) error {
 	if err := unix.Sethostname([]byte("sandbox")); err != nil {
 		return fmt.Errorf("set hostname: %w", err)
 	}
-	if err := upLoopback(); err != nil {
+	if err := process1.UpLoopback(); err != nil {
 		return fmt.Errorf("bring lo up: %w", err)
 	}
 	cmd := exec.Command(args[0], args[1:]...)
@@ -75,32 +77,10 @@ func insideNest(args []string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	for { // reap whatever ends, as process 1 must
-		var end unix.WaitStatus
-		pid, err := unix.Wait4(-1, &end, 0, nil)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("wait for %s: %w", args[0], err)
-		}
-		if pid == cmd.Process.Pid {
-			if end.Signaled() {
-				os.Exit(128 + int(end.Signal()))
-			}
-			os.Exit(end.ExitStatus())
-		}
-	}
-}
-
-// upLoopback sets lo up, see netdevice(7).
-func upLoopback() error {
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	status, err := process1.Await(cmd.Process.Pid)
 	if err != nil {
-		return err
+		return fmt.Errorf("wait for %s: %w", args[0], err)
 	}
-	defer unix.Close(s)
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo)
+	os.Exit(status)
+	return nil
 }
