@@ -218,6 +218,9 @@ func crowded(args []string) error {
 	if err := ownMounts(unix.CLONE_NEWCGROUP); err != nil {
 		return err
 	}
+	if err := unix.Unmount(args[0], unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount %s: %w", args[0], err)
+	}
 	if err := unix.Mount("cgroup2", args[0], "cgroup2", 0, ""); err != nil {
 		return fmt.Errorf("mount cgroup2 on %s: %w", args[0], err)
 	}
