@@ -239,6 +239,8 @@ func (t *tally) verdict(n, status int, err error) error {
 		return broke(fmt.Errorf("the tests ended with status %d and no failure", status))
 	case count == 0:
 		return usage("no fact of step %02d has %q in its name", n, os.Getenv("RUN"))
+	case t.failed == 0 && t.passed == 0:
+		return cannot(fmt.Errorf("step %02d cannot be tried here: %s", n, strings.Join(t.skips[0].lines, " ")))
 	case t.failed == 0:
 		next, _ := filepath.Glob(fmt.Sprintf("steps/%02d-*", n+1))
 		line := fmt.Sprintf("step %02d: %s", n, howMany(t.passed, "fact holds", "facts hold"))
