@@ -94,10 +94,10 @@ var leftBehind = []struct {
 		"the parent death signal, and what the program waits for", "02-pid/pid.go reexec", "PR_SET_PDEATHSIG(2const), wait(2)"}},
 	{" mount ", cause{"with a shared /, or without a mount namespace, each mount and unmount also happens on the host",
 		"the propagation of the mounts", "03-mount/mount.go makeMountsPrivate", "mount_namespaces(7)"}},
-	{" cgroup ", cause{"a cgroup is a directory: it stays until somebody removes it",
-		"what the program does when the command has ended", "04-cgroup/cgroup.go remove", "cgroups(7)"}},
 	{" interface ", cause{"an interface goes with its network namespace, or with the other end of its cable; others stay",
 		"in which network namespace each interface is made", "06-net/net.go connect", "veth(4), network_namespaces(7)"}},
+	{" cgroup ", cause{"a cgroup is a directory: it stays until somebody removes it, and those below it first",
+		"what is done after the end of the command, also of one that failed", "04-cgroup/cgroup.go remove", "cgroups(7)"}},
 	{" file ", cause{"what a program makes on the host is its own to remove",
 		"where the root is changed, and what is made before", "03-mount/mount.go mountRootfs", "pivot_root(2)"}},
 }

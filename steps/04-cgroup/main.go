@@ -1,7 +1,7 @@
 //go:build linux
 
-// Step 04 runs a command within limits: of memory, of processes, and of the time
-// that it takes from the others.
+// Step 04 runs a command within limits: of memory, of processes, and of the
+// time that it takes from the others.
 package main
 
 import (
@@ -34,7 +34,7 @@ func run(command []string) (status int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("create namespaces: %w%s", err, hint(err))
 	}
-	// From here on signals wait for c.wait, so that the cgroup is always removed.
+	// From here on signals wait for c.wait: the cgroup is always removed.
 	cgroup, err := createCgroup(c.process.Process.Pid)
 	defer cgroup.remove(&err)
 	if err != nil {

@@ -30,11 +30,12 @@ const noController = "no controller %s (mount -t cgroup2 cgroup2 /sys/fs/cgroup,
 // controllers, v1 one for each or two.
 type cgroup []string
 
-// createCgroup makes a cgroup with limits and puts process pid into it; what
-// that starts will be there too. With an error it returns what is to be removed.
+// createCgroup makes a cgroup with limits and puts process pid into it: what
+// that starts will be there too. With an error it returns what is to be
+// removed.
 func createCgroup(pid int) (c cgroup, err error) {
-	// The number alone may be that of a run that was killed and left its cgroup,
-	// or of one in another PID namespace.
+	// The number alone may be that of a run that was killed and left its
+	// cgroup, or of one in another PID namespace.
 	name := fmt.Sprintf("container-%d-%x", os.Getpid(), rand.Uint32())
 	for _, l := range limits {
 		root, v2, err := hierarchy(l.controller)
@@ -64,7 +65,8 @@ func createCgroup(pid int) (c cgroup, err error) {
 }
 
 // hierarchy finds the root of the one that controller belongs to: on v1 an
-// option of the mount tells, on v2 a file. A hybrid host has some here, some there.
+// option of the mount tells, on v2 a file. A hybrid host has some here, some
+// there.
 func hierarchy(controller string) (root string, v2 bool, err error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(mounts)) {

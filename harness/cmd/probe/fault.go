@@ -3,13 +3,17 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -58,7 +62,11 @@ func fail(args []string) error {
 	}
 	unix.CloseOnExec(listener)
 	failed := make(chan struct{})
-	go answerCalls(listener, nth, failed)
+	counts := func(notice) bool { return true }
+	if args[0] == "cgroup" {
+		counts = toCgroup
+	}
+	go answerCalls(listener, nth, counts, failed)
 
 	cmd := exec.Command(args[2], args[3:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -76,8 +84,9 @@ func fail(args []string) error {
 	return err
 }
 
-// answerCalls lets every call go on but the nth, and closes failed there.
-func answerCalls(listener, nth int, failed chan struct{}) {
+// answerCalls lets every call go on but the nth that counts, and closes failed
+// there.
+func answerCalls(listener, nth int, counts func(notice) bool, failed chan struct{}) {
 	for n := 1; ; n++ {
 		var call notice
 		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&call))); errno == unix.EINTR || errno == unix.ENOENT {
@@ -87,11 +96,43 @@ func answerCalls(listener, nth int, failed chan struct{}) {
 			return // nobody is left who could call
 		}
 		reply := answer{id: call.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-		if n == nth {
+		if !counts(call) {
+			n--
+		} else if n == nth {
+			settle(call.pid)
 			reply = answer{id: call.id, errno: -int32(unix.EPERM)}
 			close(failed)
 		}
 		_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply)))
+	}
+}
+
+// toCgroup tells of a write(2) whether it is to a file of a cgroup.
+func toCgroup(call notice) bool {
+	var fs unix.Statfs_t
+	err := unix.Statfs(fmt.Sprintf("/proc/%d/fd/%d", call.pid, call.args[0]), &fs)
+	return err == nil && (fs.Type == unix.CGROUP2_SUPER_MAGIC || fs.Type == unix.CGROUP_SUPER_MAGIC)
+}
+
+// settle waits, as long as the caller waits for its answer, until what it has
+// started sleeps too: who does not wait for the caller then runs on to its
+// end. It gives up after a while, as that may be never.
+func settle(caller uint32) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", caller))
+	_, tgid, _ := strings.Cut(string(status), "Tgid:\t")
+	parent, _, _ := strings.Cut(tgid, "\n")
+	asleep := 0
+	for deadline := time.Now().Add(2 * time.Second); asleep < 3 && time.Now().Before(deadline); {
+		time.Sleep(2 * time.Millisecond)
+		asleep++
+		stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+		for _, path := range stats {
+			stat, _ := os.ReadFile(path) // 17 (a name) S 1 …
+			fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+			if len(fields) > 1 && fields[1] == parent && (fields[0] == "R" || fields[0] == "D") {
+				asleep = 0
+			}
+		}
 	}
 }
 
@@ -109,17 +150,25 @@ func install(filter []unix.SockFilter, flags uintptr) (fd int, err error) {
 }
 
 // unshareless becomes a program that gets no new namespace, though it may do
-// all else: unshare(2), and clone(2) with a flag CLONE_NEW*, fail with EPERM.
-// clone3(2), whose flags a filter cannot read, is not there, as on old kernels.
+// all else.
 func unshareless(args []string) error {
-	const flags = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC |
-		unix.CLONE_NEWNET | unix.CLONE_NEWUSER | unix.CLONE_NEWCGROUP
+	return withoutNamespaces(unix.CLONE_NEWNS|unix.CLONE_NEWUTS|unix.CLONE_NEWPID|unix.CLONE_NEWIPC|
+		unix.CLONE_NEWNET|unix.CLONE_NEWUSER|unix.CLONE_NEWCGROUP, args)
+}
+
+// cgroupless becomes a program that gets any new namespace but one.
+func cgroupless(args []string) error { return withoutNamespaces(unix.CLONE_NEWCGROUP, args) }
+
+// withoutNamespaces becomes a program for which unshare(2) and clone(2) with one
+// of flags fail with EPERM. clone3(2), whose flags a filter cannot read, is not
+// there, as on old kernels.
+func withoutNamespaces(flags uint32, args []string) error {
 	const firstArgument = 16 // in struct seccomp_data; the lower half, on a little-endian machine
 	runtime.LockOSThread()
 	if _, err := install([]unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_UNSHARE, Jt: 4, Jf: 0},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLONE3, Jt: 4, Jf: 0},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLONE3, Jt: 5, Jf: 0},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_UNSHARE, Jt: 1, Jf: 0},
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLONE, Jt: 0, Jf: 4},
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: firstArgument},
 		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: flags, Jt: 0, Jf: 2},

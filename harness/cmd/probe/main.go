@@ -18,25 +18,33 @@ import (
 
 // verbs are what probe can do, each with its arguments.
 var verbs = map[string]func(args []string) error{
-	"args":        args,        // WORD...: print each word quoted
-	"as":          as,          // UID PROG [ARG...]: run PROG as that user
-	"block":       block,       // PROG [ARG...]: run PROG with SIGTERM blocked
-	"breakout":    breakout,    // FILE: leave a chroot, then read FILE
-	"deny":        deny,        // SYSCALL PROG [ARG...]: run PROG, which gets EPERM from SYSCALL
-	"fail":        fail,        // SYSCALL N PROG [ARG...]: run PROG, whose Nth SYSCALL gets EPERM
-	"fill":        fill,        // FILE MIB: write FILE until the filesystem is full, at most MIB
-	"list":        list,        // DIR...: print the names in each DIR
-	"mode":        mode,        // FILE: print its permission bits in octal
-	"mount":       mountTmpfs,  // DIR: mount a tmpfs on DIR
-	"nest":        nest,        // PROG [ARG...]: run PROG in a machine inside the machine
-	"pty":         pty,         // open a terminal, print its name
-	"read":        read,        // FILE...: print what the first readable FILE holds
-	"remove":      remove,      // FILE...: remove each FILE
-	"hostname":    hostname,    // [NAME]: set it to NAME; print it
-	"size":        size,        // print rows and columns of the terminal on stdin
-	"unshareless": unshareless, // PROG [ARG...]: run PROG, which gets no new namespace
-	"without":     without,     // CAPABILITY PROG [ARG...]: run PROG without it
-	"write":       write,       // FILE TEXT
+	"args":         args,         // WORD...: print each word quoted
+	"as":           as,           // UID PROG [ARG...]: run PROG as that user
+	"below":        below,        // make cgroups below its own
+	"block":        block,        // PROG [ARG...]: run PROG with SIGTERM blocked
+	"breakout":     breakout,     // FILE: leave a chroot, then read FILE
+	"cgroupless":   cgroupless,   // PROG [ARG...]: run PROG, which gets no new cgroup namespace
+	"crowded":      crowded,      // MOUNT DIR PROG [ARG...]: run PROG in cgroup DIR, the root of those on MOUNT
+	"deny":         deny,         // SYSCALL PROG [ARG...]: run PROG, which gets EPERM from SYSCALL
+	"fail":         fail,         // SYSCALL N PROG [ARG...]: run PROG, whose Nth SYSCALL gets EPERM
+	"fill":         fill,         // FILE MIB: write FILE until the filesystem is full, at most MIB
+	"forks":        forks,        // N: start N processes, or as many as it gets, and stay
+	"lift":         lift,         // PROG [ARG...]: try to lift the limits of PROG
+	"list":         list,         // DIR...: print the names in each DIR
+	"mem":          mem,          // MIB: take so much memory
+	"mode":         mode,         // FILE: print its permission bits in octal
+	"mount":        mountTmpfs,   // DIR: mount a tmpfs on DIR
+	"nest":         nest,         // PROG [ARG...]: run PROG in a machine inside the machine
+	"pty":          pty,          // open a terminal, print its name
+	"read":         read,         // FILE...: print what the first readable FILE holds
+	"readonly":     readonly,     // PROG [ARG...]: run PROG, to which all cgroups are read-only
+	"remove":       remove,       // FILE...: remove each FILE
+	"hostname":     hostname,     // [NAME]: set it to NAME; print it
+	"size":         size,         // print rows and columns of the terminal on stdin
+	"uncontrolled": uncontrolled, // CONTROLLER PROG [ARG...]: run PROG, which finds no such cgroup mount
+	"unshareless":  unshareless,  // PROG [ARG...]: run PROG, which gets no new namespace
+	"without":      without,      // CAPABILITY PROG [ARG...]: run PROG without it
+	"write":        write,        // FILE TEXT
 }
 
 func main() {

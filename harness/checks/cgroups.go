@@ -1,0 +1,149 @@
+//go:build linux
+
+package checks
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"containers-from-scratch/harness/probe"
+)
+
+// A hierarchy is where the host has a controller: on v2 all are in one, on v1
+// each has its own, or shares it.
+type hierarchy struct {
+	mount probe.Mount
+	v2    bool
+}
+
+// hierarchyOf finds the one that a controller is in, as far as it is mounted.
+func hierarchyOf(controller string) (h hierarchy, found bool) {
+	mounts, _ := probe.Mounts()
+	for _, m := range mounts {
+		shared, _ := os.ReadFile(m.Target + "/cgroup.controllers")
+		switch {
+		case m.Type == "cgroup" && slices.Contains(m.Super, controller):
+			return hierarchy{m, false}, true
+		case m.Type == "cgroup2" && slices.Contains(strings.Fields(string(shared)), controller):
+			return hierarchy{m, true}, true
+		}
+	}
+	return hierarchy{}, false
+}
+
+// cgroups are the directory of a process's cgroup in a hierarchy, and those
+// above it: what each allows, none below can exceed.
+func (h hierarchy) cgroups(pid int) (dirs []string) {
+	table, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	for line := range strings.Lines(string(table)) { // 4:cpu,cpuacct:/a/b of v1, 0::/a/b of v2
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if f[1] == "" && !h.v2 || f[1] != "" && (h.v2 || !contains(h.mount.Super, strings.Split(f[1], ",")...)) {
+			continue
+		}
+		below := filepath.Clean("/" + strings.TrimPrefix(f[2], h.mount.Root))
+		for ; below != "/"; below = filepath.Dir(below) {
+			dirs = append(dirs, h.mount.Target+below)
+		}
+		return append(dirs, h.mount.Target)
+	}
+	return nil
+}
+
+// cgroupsOf are the cgroups that a process has of its own, one in each hierarchy
+// of a limit; none when it is where the harness is.
+func cgroupsOf(pid int) (own []string) {
+	for _, controller := range []string{"memory", "pids", "cpu"} {
+		if h, found := hierarchyOf(controller); found {
+			dirs, ours := h.cgroups(pid), h.cgroups(os.Getpid())
+			if len(dirs) > 0 && !slices.Contains(ours, dirs[0]) && !slices.Contains(own, dirs[0]) {
+				own = append(own, dirs[0])
+			}
+		}
+	}
+	return own
+}
+
+// limit is the lowest of the numbers that file, in one of the cgroups above a
+// process, begins with; infinite without any.
+func limit(pid int, controller, fileV2, fileV1 string) float64 {
+	h, _ := hierarchyOf(controller)
+	file, lowest := fileV1, math.Inf(1)
+	if h.v2 {
+		file = fileV2
+	}
+	for _, dir := range h.cgroups(pid) {
+		text, _ := os.ReadFile(dir + "/" + file)
+		f := append(strings.Fields(string(text)), "max")
+		n, err := strconv.ParseFloat(f[0], 64)
+		if err != nil || n < 0 || n > 1<<60 { // "max" of v2; of v1, -1 or what the kernel can count
+			continue
+		}
+		if period, _ := os.ReadFile(dir + "/cpu.cfs_period_us"); file == "cpu.cfs_quota_us" {
+			f[1] = strings.TrimSpace(string(period))
+		}
+		if period, err := strconv.ParseFloat(f[min(1, len(f)-1)], 64); err == nil && controller == "cpu" {
+			n /= period
+		}
+		lowest = min(lowest, n)
+	}
+	return lowest
+}
+
+// limits tells what a process gets at most, one line each.
+func limits(pid int) string {
+	memory := limit(pid, "memory", "memory.max", "memory.limit_in_bytes")
+	swap := limit(pid, "memory", "memory.swap.max", "memory.memsw.limit_in_bytes")
+	if h, _ := hierarchyOf("memory"); !h.v2 {
+		swap -= memory // v1 counts both together
+	}
+	return fmt.Sprintf("memory %v MiB\nswap %v MiB\nprocesses %v\nCPUs %v",
+		memory/(1<<20), swap/(1<<20), limit(pid, "pids", "pids.max", "pids.max"), limit(pid, "cpu", "cpu.max", "cpu.cfs_quota_us"))
+}
+
+const theLimits = "memory 64 MiB\nswap 0 MiB\nprocesses 64\nCPUs 0.5"
+
+// counted reads what a process's own cgroups have counted: the number after
+// name in file, which one hierarchy only has.
+func counted(pid int, file, name string) int {
+	for _, dir := range cgroupsOf(pid) {
+		text, _ := os.ReadFile(dir + "/" + file)
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) == 2 && f[0] == name {
+				n, _ := strconv.Atoi(f[1])
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// there are those of dirs that are there.
+func there(dirs []string) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(dirs), func(dir string) bool { return !exists(dir) }), "\n")
+}
+
+// mending is a shell's script that runs a program, and while it fails pastes
+// what its error names in parentheses.
+const mending = `for n in 1 2 3 4; do
+	said=$("$0" run /probe args it ran 2>&1) && echo "$said" && exit
+	echo "$? $said"
+	mend=${said##*\(}
+	eval "${mend%\)}"
+done`
+
+// ExpectMended expects that the program was refused so many times, said why in
+// one line, and that what it named made the command run.
+func (t *Trial) ExpectMended(refusals int, r Result) {
+	t.refusal = true
+	said := lines(r.Stdout)
+	for _, line := range said[:max(0, len(said)-1)] {
+		t.ExpectThat(strings.HasPrefix(line, "125 container: "), "125 container: …", line)
+	}
+	t.ExpectThat(strings.HasSuffix(r.Stdout, `["it" "ran"]`+"\n"), "the command, after what stderr named was pasted", r.Stdout+r.Stderr)
+	t.ExpectThat(len(said) == refusals+1, fmt.Sprint(refusals, " refusals"), r.Stdout)
+}
