@@ -13,10 +13,12 @@ import (
 
 // denials are the system calls that deny knows.
 var denials = map[string]uint32{
-	"mount":       unix.SYS_MOUNT,
-	"pivot_root":  unix.SYS_PIVOT_ROOT,
-	"sethostname": unix.SYS_SETHOSTNAME,
-	"umount2":     unix.SYS_UMOUNT2,
+	"mount":         unix.SYS_MOUNT,
+	"mount_setattr": unix.SYS_MOUNT_SETATTR,
+	"pivot_root":    unix.SYS_PIVOT_ROOT,
+	"sethostname":   unix.SYS_SETHOSTNAME,
+	"umount2":       unix.SYS_UMOUNT2,
+	"unshare":       unix.SYS_UNSHARE,
 }
 
 // deny becomes a program for which one system call always fails with EPERM:

@@ -19,9 +19,10 @@ import (
 // verbs are what probe can do, each with its arguments.
 var verbs = map[string]func(args []string) error{
 	"args":        args,        // WORD...: print each word quoted
-	"as":          as,          // UID PROG [ARG...]: run PROG as that user
+	"as":          as,          // UID[:GROUP] PROG [ARG...]: run PROG as that user
 	"block":       block,       // PROG [ARG...]: run PROG with SIGTERM blocked
 	"breakout":    breakout,    // FILE: leave a chroot, then read FILE
+	"covered":     covered,     // FILE TEXT PROG [ARG...]: run PROG where FILE, in a directory of its own, holds TEXT
 	"deny":        deny,        // SYSCALL PROG [ARG...]: run PROG, which gets EPERM from SYSCALL
 	"fail":        fail,        // SYSCALL N PROG [ARG...]: run PROG, whose Nth SYSCALL gets EPERM
 	"fill":        fill,        // FILE MIB: write FILE until the filesystem is full, at most MIB
@@ -32,9 +33,13 @@ var verbs = map[string]func(args []string) error{
 	"pty":         pty,         // open a terminal, print its name
 	"read":        read,        // FILE...: print what the first readable FILE holds
 	"remove":      remove,      // FILE...: remove each FILE
+	"remount":     remount,     // DIR: make the mount on DIR writable
+	"rights":      rights,      // print what it may do of what only the host's root may
 	"hostname":    hostname,    // [NAME]: set it to NAME; print it
 	"size":        size,        // print rows and columns of the terminal on stdin
+	"suid":        suid,        // make the file on stdin set-user-ID
 	"unshareless": unshareless, // PROG [ARG...]: run PROG, which gets no new namespace
+	"userns":      userns,      // PROG [ARG...]: run PROG as root of a user namespace with one id
 	"without":     without,     // CAPABILITY PROG [ARG...]: run PROG without it
 	"write":       write,       // FILE TEXT
 }

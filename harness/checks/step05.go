@@ -1,0 +1,297 @@
+//go:build linux
+
+package checks
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"containers-from-scratch/harness/probe"
+)
+
+// step05 are the facts that the user namespace makes true.
+var step05 = []Fact{
+	{
+		Claim:   "its root is nobody on the host",
+		Holds:   "-----+",
+		Because: "a user namespace maps its ids to others outside; what these may not, its root may not",
+		LookAt:  "where the user namespace is made, and its maps",
+		Ours:    []string{"05-user/user.go asRoot", "05-user/user.go privileged", "05-user/main.go run"},
+		Read:    "user_namespaces(7), setgroups(2)",
+		Show: func(t *Trial) {
+			host := observe(t).Namespaces["user"]
+			words := []string{t.Program.Path, "run", "sh", "-c", "probe; exec sleep 4747"}
+			if !oneUser() { // there nobody can join a group
+				words = append([]string{"/probe", "as", "0:4242"}, words...)
+			}
+			run := t.launch(nil, nil, words...)
+			sleep := run.Command("sleep 4747")
+			seen := outside(sleep)
+			t.must(syscall.Kill(sleep, syscall.SIGKILL))
+			inside := t.report(run.Wait())
+			t.Expect(fmt.Sprintf("0:0 [] maps %[1]s %[1]s", mapTo(containerRoot())), identity(inside))
+			t.Expect(fmt.Sprintf("Uid %[1]d Gid %[1]d Groups", containerRoot()), seen)
+			t.ExpectThat(inside.Namespaces["user"] != host, "another user namespace than "+host, inside.Namespaces["user"])
+		},
+	},
+	{
+		Claim:   "its root has no right over the machine",
+		Holds:   "-----+",
+		Because: "a capability counts in the user namespace of its process; the clock, modules and devices belong to the first one",
+		LookAt:  "where the user namespace is made, and what its root is mapped to",
+		Ours:    []string{"05-user/user.go asRoot", "05-user/main.go run"},
+		Read:    "capabilities(7), user_namespaces(7)",
+		Show: func(t *Trial) {
+			may := t.Launch("", "/probe", "rights").Stdout
+			t.Control(len(lines(may)) > 4, "root of this machine may do little itself: %q", may)
+			t.Expect("tried", t.Run("probe", "rights").Stdout)
+		},
+	},
+	{
+		Claim:   "the files of the host's users are closed to it",
+		Holds:   "-----+",
+		Because: "only the owner's id may read a file of mode 0600 or change its mode; the root of a user namespace only has the ids in its map",
+		LookAt:  "what the root of the user namespace is mapped to",
+		Ours:    []string{"05-user/user.go asRoot", "05-user/user.go privileged"},
+		Read:    "user_namespaces(7), path_resolution(7)",
+		Show: func(t *Trial) {
+			open := t.HostFile("/box/for-all")
+			private := t.HostFile("/box/root-only")
+			t.must(os.Chmod(private, 0o600))
+			other := t.HostFile("/box/user-only")
+			t.must(os.Chmod(other, 0o600))
+			t.must(os.Chown(other, 1000, 1000))
+			// A set-user-ID program of the host's root might read them, if it ran as that.
+			tool := t.HostFile("/box/tool")
+			data, err := os.ReadFile("/probe")
+			t.must(err)
+			t.must(os.WriteFile(tool, data, 0))
+			t.must(os.Chmod(tool, 0o4755))
+
+			script := fmt.Sprintf("probe read %s; probe read %s %s; %s read %[2]s; probe suid", open, private, other, tool)
+			r := t.Launch("", "sh", "-c", `exec "$0" run sh -c "$1" <>`+open, t.Program.Path, script)
+			t.Excuse()
+			t.Expect("a secret of the host", r.Stdout)
+			info, err := os.Stat(open)
+			t.must(err)
+			t.ExpectThat(info.Mode()&os.ModeSetuid == 0, "no set-user-ID file of the host's root", info.Mode().String()+" "+open)
+		},
+	},
+	{
+		Claim:   "what its caller owns it cannot write",
+		Holds:   "-----+",
+		Because: "a mount that is read-only in one user namespace cannot be made writable in another below it",
+		LookAt:  "in which user namespace the root filesystem is mounted, and in which the command runs",
+		Ours: []string{"05-user/user.go prepareRootfs", "05-user/user.go asRoot", "05-user/user.go unlockRootfs", "05-user/user.go runAsRoot",
+			"05-user/user.go rerun", "05-user/main.go run"},
+		Read: "mount_namespaces(7), mount_setattr(2)",
+		Show: func(t *Trial) {
+			for _, user := range []int{0, 1000} {
+				mine := t.HostFile("/box/mine")
+				t.must(os.Chown(mine, user, user))
+				r := t.as(user, nil, "sh", "-c", "probe remount /; probe read "+mine+"; probe write "+mine+" poison").Wait()
+				t.Expect("a secret of the host", r.Stdout)
+				t.ExpectStatus(1, r)
+				content, err := os.ReadFile(mine)
+				t.must(err)
+				t.Expect("a secret of the host", string(content))
+			}
+		},
+	},
+	{
+		Claim:   "an ordinary user needs no sudo",
+		Holds:   "-----+",
+		Because: "every user may make a user namespace, and its root all other namespaces",
+		LookAt:  "the order of the namespaces, and what only the host's root has: each is named in one warning",
+		Ours: []string{"05-user/user.go runAsRoot", "05-user/user.go rerun", "05-user/user.go asRoot", "05-user/user.go unlessOrdinary",
+			"05-user/user.go privileged", "05-user/user.go prepareRootfs", "05-user/user.go unlockRootfs",
+			"05-user/main.go main", "05-user/main.go run", "05-user/main.go initProcess"},
+		Read: "user_namespaces(7), setgroups(2)",
+		Show: func(t *Trial) {
+			host := observe(t)
+			run := t.as(ordinary(), nil, "sh", "-c",
+				"probe; trap 'probe read /proc/self/setgroups; exit 3' TERM; echo ready; while :; do :; done")
+			run.Output("ready")
+			run.Signal(syscall.SIGTERM)
+			t.ran += " & kill -TERM $!"
+			r := run.Wait()
+			t.ExpectStatus(3, r)
+			report, rest, _ := strings.Cut(r.Stdout, "\nready\n")
+			inside := t.report(Result{Stdout: report})
+			t.Expect("deny", rest)
+			t.Expect(fmt.Sprintf("0:0 [] maps %[1]s %[1]s", mapTo(ordinary())), identity(inside))
+			t.Expect("container [1]", fmt.Sprint(inside.Hostname, " ", inside.Processes))
+			for _, kind := range []string{"cgroup", "mnt", "pid", "user", "uts"} {
+				t.ExpectThat(inside.Namespaces[kind] != host.Namespaces[kind], kind+" namespace of its own", kind+" namespace of the host")
+			}
+			t.Expect("", r.Stderr)
+			t.expectWarnings(r)
+		},
+	},
+	{
+		Claim:   "an ordinary user's container ends with the program",
+		Holds:   "-----+",
+		Because: "a process between the program and the command must pass on what reaches it, and die with it",
+		LookAt:  "signals and the parent death signal of each process in between",
+		Ours:    []string{"05-user/user.go runAsRoot", "05-user/user.go rerun"},
+		Read:    "signal(7), PR_SET_PDEATHSIG(2const)",
+		Show: func(t *Trial) {
+			for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
+				run := t.as(ordinary(), nil, "sleep", "4848")
+				command := run.Command("sleep 4848")
+				t.Expect(fmt.Sprintf("Uid %[1]d Gid %[1]d Groups", ordinary()), outside(command))
+				run.Signal(sig)
+				t.ran += fmt.Sprintf(" & kill -%d $!", sig)
+				t.ExpectStatus(128+int(sig), run.Wait())
+				t.Expect("", named("sleep 4848"))
+			}
+		},
+	},
+	{
+		Claim:   "an ordinary user's ROOTFS is his to change, inside",
+		Holds:   "-----+",
+		Because: "an overlay keeps what it knows in attributes that only the host's root may set, unless it is told to use others",
+		LookAt:  "the options of the overlay in a user namespace",
+		Ours:    []string{"03-mount/mount.go mountRootfs", "05-user/user.go prepareRootfs"},
+		Read:    "overlayfs.rst in the kernel's documentation: userxattr",
+		Show: func(t *Trial) {
+			dir := t.EmptyDir()
+			t.must(os.Chmod(dir, 0o755))
+			t.must(os.Link(rootfs+"/probe", dir+"/probe"))
+			t.must(os.MkdirAll(dir+"/etc/below", 0o755))
+			t.must(os.WriteFile(dir+"/etc/file", nil, 0o644))
+			for _, name := range []string{"", "/etc", "/etc/below", "/etc/file"} {
+				t.must(os.Chown(dir+name, ordinary(), ordinary()))
+			}
+			before := tree(dir)
+			env := []string{"ROOTFS=" + dir}
+			t.Expect(mapTo(ordinary()), strings.Join(t.report(t.as(ordinary(), env, "/probe").Wait()).UIDMap, "\n"))
+			t.Expect("removed /etc", t.as(ordinary(), env, "/probe", "remove", "/etc").Wait().Stdout)
+			t.Expect("new", t.as(ordinary(), env, "/probe", "write", "/etc/file", "new").Wait().Stdout)
+			t.Expect(before, tree(dir))
+		},
+	},
+	{
+		Claim:   "what keeps users from user namespaces is named",
+		Holds:   "-----+",
+		Because: "the kernel only says \"not permitted\"; which setting of the machine is behind it can be read in /proc/sys",
+		LookAt:  "the errors of clone and of the first mount",
+		Ours:    []string{"05-user/user.go explain", "05-user/user.go settings", "05-user/user.go runAsRoot", "05-user/main.go run", "05-user/main.go initProcess"},
+		Read:    "user_namespaces(7), namespaces(7), \"/proc/sys/user\"",
+		Show: func(t *Trial) {
+			const kernel = "/proc/sys/kernel/"
+			user := []string{"/probe", "as", itoa(ordinary())}
+			for _, refusal := range []struct {
+				cause    string
+				launcher []string
+			}{
+				{"apparmor_restrict_unprivileged_userns=0", slices.Concat(
+					[]string{"/probe", "covered", kernel + "apparmor_restrict_unprivileged_userns", "1"}, user, []string{"/probe", "deny", "mount"})},
+				{"kernel.unprivileged_userns_clone=1", slices.Concat(
+					[]string{"/probe", "covered", kernel + "unprivileged_userns_clone", "0"}, user, []string{"/probe", "unshareless"})},
+				{"user.max_user_namespaces=", slices.Concat(
+					user, []string{"/probe", "userns", "sh", "-c", `echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"`, "sh"})},
+				{"systempaths=unconfined", []string{"/probe", "covered", "/proc/sys/vm/some", "0"}},
+				{"systempaths=unconfined", append([]string{"/probe", "covered", "/proc/sys/vm/some", "0"}, user...)},
+			} {
+				r := t.Launch("", append(refusal.launcher, t.Program.Path, "run", "/probe", "args", "it", "ran")...)
+				t.Excuse()
+				t.ExpectRefusal(r)
+				t.ExpectThat(strings.Contains(r.Stderr, refusal.cause), refusal.cause+" on stderr", "another cause, or none")
+			}
+		},
+	},
+	{
+		Claim:   "what an ordinary user is refused stops the run",
+		Holds:   "-----+",
+		Because: "an isolation that cannot be made must not be left out; what he cannot have is another matter",
+		LookAt:  "the error of each system call on the way",
+		Ours:    []string{"05-user/user.go prepareRootfs", "05-user/user.go unlockRootfs", "05-user/user.go rerun", "05-user/user.go runAsRoot", "05-user/main.go run"},
+		Read:    "mount(2), mount_setattr(2), unshare(2)",
+		Show: func(t *Trial) {
+			try := func(cripple ...string) Result {
+				words := append([]string{"/probe", "as", itoa(ordinary()), "/probe"}, cripple...)
+				r := t.Launch("", append(words, t.Program.Path, "run", "/probe", "args", "it", "ran")...)
+				t.Excuse()
+				return r
+			}
+			for n := 1; ; n++ {
+				r := try("fail", "mount", itoa(n))
+				if r.Status == 99 && n > 1 { // fewer mounts than that
+					break
+				}
+				t.ExpectRefusal(r)
+			}
+			for _, call := range []string{"unshare", "mount_setattr"} {
+				t.ExpectRefusal(try("deny", call))
+			}
+		},
+	},
+}
+
+// oneUser tells whether this machine is a user namespace with one id: there root
+// is the ordinary user himself, and nobody else is there.
+func oneUser() bool { return containerRoot() == 0 }
+
+// ordinary is an id without rights.
+func ordinary() int {
+	if oneUser() {
+		return 0
+	}
+	return 1000
+}
+
+// as starts the program as a user.
+func (t *Trial) as(user int, env []string, command ...string) *Running {
+	return t.launch(env, nil, append([]string{"/probe", "as", itoa(user), t.Program.Path, "run"}, command...)...)
+}
+
+// mapTo is the map, as seen inside, of a container whose root has this id.
+func mapTo(id int) string {
+	size := 1
+	if id == 100000 {
+		size = 65536
+	}
+	return fmt.Sprintf("0 %d %d", id, size)
+}
+
+// identity is who a process is, by its own report.
+func identity(r probe.Report) string {
+	return fmt.Sprintf("%d:%d %v maps %s %s", r.UID, r.GID, r.Groups, strings.Join(r.UIDMap, " "), strings.Join(r.GIDMap, " "))
+}
+
+// outside is who a process is to the host: "Uid 1000 Gid 1000 Groups".
+func outside(pid int) string {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	var words []string
+	for _, line := range lines(string(status)) {
+		key, values, _ := strings.Cut(line, ":")
+		if key == "Uid" || key == "Gid" || key == "Groups" { // real, effective, saved, and of the filesystem
+			words = append(append(words, key), slices.Compact(strings.Fields(values))...)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// expectWarnings expects one line for each thing that an ordinary user cannot
+// have.
+func (t *Trial) expectWarnings(r Result) {
+	var missing []string
+	if !oneUser() {
+		missing = []string{"ids", "root"}
+	}
+	missing = append(missing, "limits")
+	var named []string
+	for _, line := range lines(r.Warnings) {
+		what, reason, _ := strings.Cut(strings.TrimPrefix(line, warning+"no "), ": ")
+		t.ExpectThat(what != line && reason != "", warning+"no THING: REASON", line)
+		t.ExpectThat(!slices.Contains(named, what), "one warning of "+what, r.Warnings)
+		named = append(named, what)
+	}
+	for _, what := range missing {
+		t.ExpectThat(strings.Contains(strings.Join(named, "\n"), what), "a warning of "+what, strings.Join(named, "\n"))
+	}
+}
