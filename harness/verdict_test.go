@@ -81,7 +81,7 @@ func TestUnlistedSkipsAreWrong(t *testing.T) {
 	user := tally{sandbox: "user"}
 	for line := range strings.Lines(string(listed)) {
 		if fields := strings.SplitN(line, " | ", 3); fields[0] == "user" {
-			user.skips = append(user.skips, failure{name: fields[1]})
+			user.skips = append(user.skips, failure{name: strings.ReplaceAll(fields[1], "*", "a_fact")})
 		}
 	}
 	require.NotEmpty(t, user.skips)

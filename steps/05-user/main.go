@@ -1,6 +1,6 @@
 //go:build linux
 
-// Step 05 runs a command whose root is nobody outside, and needs no root to run.
+// Step 05 runs a command whose root is nobody outside, and needs no root.
 package main
 
 import (
@@ -42,7 +42,7 @@ func run(command []string) (status int, err error) {
 	if err != nil {
 		return 0, explain(fmt.Errorf("create namespaces: %w", err))
 	}
-	// From here on signals wait for c.wait, so that the cgroup is always removed.
+	// From here on signals wait for c.wait: the cgroup is always removed.
 	cgroup, err := createCgroup(c.process.Process.Pid)
 	defer cgroup.remove(&err)
 	err = unlessOrdinary("limits", cgroupError(err))

@@ -43,7 +43,7 @@ func run(command []string) (status int, err error) {
 	if err != nil {
 		return 0, explain(fmt.Errorf("create namespaces: %w", err))
 	}
-	// From here on signals wait for c.wait, so that the cgroup is always removed.
+	// From here on signals wait for c.wait: the cgroup is always removed.
 	cgroup, err := createCgroup(c.process.Process.Pid)
 	defer cgroup.remove(&err)
 	err = unlessOrdinary("limits", cgroupError(err))
