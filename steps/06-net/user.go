@@ -45,7 +45,7 @@ func asRoot(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 	// A user who could leave a group would get at what is kept from the group.
 	attr.GidMappingsEnableSetgroups = privileged()
 	// Only root keeps capabilities in execve(2), see capabilities(7).
-	attr.Credential = &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: !privileged()}
+	attr.Credential = &syscall.Credential{Uid: 0, Gid: 0}
 	return attr
 }
 
