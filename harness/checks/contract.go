@@ -162,7 +162,7 @@ var contract = []Fact{
 		Broken:  []string{"empty-dev"},
 		Because: "scripts write to /dev/stderr; without the link that makes a file",
 		LookAt:  "where the links in /dev are made",
-		Ours:    []string{"03-mount/mount.go mountFilesystems"},
+		Ours:    []string{"03-mount/mount.go mountFilesystems", "05-user/user.go handOver", "05-user/user.go prepareRootfs"},
 		Read:    "fd(4)",
 		Show: func(t *Trial) {
 			r := t.Launch("in\n", t.Program.Path, "run", "sh", "-c", "read x </dev/stdin; echo $x >/dev/stdout; echo err >/dev/stderr; echo fd >/dev/fd/1")

@@ -24,6 +24,7 @@ var Files = []string{
 	"steps/02-pid/README.md",
 	"steps/03-mount/README.md",
 	"steps/04-cgroup/README.md",
+	"steps/05-user/README.md",
 	"harness/README.md",
 }
 

@@ -1,6 +1,6 @@
 //go:build linux
 
-// Step 05 runs a command whose root is nobody outside, and needs no root to run.
+// Step 05 runs a command whose root is nobody outside, and needs no root.
 package main
 
 import (

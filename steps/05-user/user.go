@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -45,17 +45,25 @@ func asRoot(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 	// A user who could leave a group would get at what is kept from the group.
 	attr.GidMappingsEnableSetgroups = privileged()
 	// Only root keeps capabilities in execve(2), see capabilities(7).
-	attr.Credential = &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: !privileged()}
+	attr.Credential = &syscall.Credential{Uid: 0, Gid: 0}
 	return attr
 }
 
-// runAsRoot runs the container for an ordinary user. As root of a user namespace
-// of his own he may mount: there run runs again, and all goes on as for root.
+// runAsRoot runs the container for an ordinary user. As root of a user
+// namespace of his own he may mount: there run runs again, and all goes on as
+// for root.
 func runAsRoot(command []string) (status int, err error) {
 	unlessOrdinary("ids but root's", errors.New("an ordinary user may map only his own"))
 	c, err := reexec("rerun", command, asRoot(&syscall.SysProcAttr{}))
 	if err != nil {
 		return 0, explain(fmt.Errorf("create user namespace: %w", err))
+	}
+	// Who sends SIGINT to this process only, sends it to nobody else. From a
+	// terminal rerun gets it twice, and passes on neither.
+	if !signal.Ignored(unix.SIGINT) {
+		interrupts := make(chan os.Signal, 1)
+		signal.Notify(interrupts, unix.SIGINT)
+		go func() { c.process.Process.Signal(<-interrupts) }()
 	}
 	return c.wait(), nil
 }
@@ -83,7 +91,9 @@ func prepareRootfs() error {
 	if errors.Is(err, unix.EINVAL) {
 		// An ordinary user's copy is locked too. An overlay would show what the
 		// mounts below / cover: he gets / with them, to read.
-		unlessOrdinary("writable root", err)
+		if err := unlessOrdinary("writable root", err); err != nil {
+			return err
+		}
 		merged := staging + "/merged"
 		if err := mount(".", merged, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 			return err
@@ -112,32 +122,11 @@ func handOver() error {
 	return os.Chown(".", hostID, hostID)
 }
 
-// unlockRootfs mounts the root filesystem on itself: what is locked, pivot_root(2)
-// refuses.
+// unlockRootfs mounts the root filesystem on itself: what is locked,
+// pivot_root(2) refuses.
 func unlockRootfs() error {
 	if err := mount(".", ".", "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return err
 	}
 	return os.Chdir(staging + "/merged")
-}
-
-// settings are those of a machine that keep users from user namespaces.
-var settings = []struct{ file, value, hint string }{
-	{"kernel/apparmor_restrict_unprivileged_userns", "1\n", "AppArmor: sysctl kernel.apparmor_restrict_unprivileged_userns=0"},
-	{"kernel/unprivileged_userns_clone", "0\n", "sysctl kernel.unprivileged_userns_clone=1"},
-	{"user/max_user_namespaces", "0\n", "sysctl user.max_user_namespaces=10000"},
-}
-
-// explain adds to a refusal what on this machine may be behind it.
-func explain(err error) error {
-	refused := errors.Is(err, os.ErrPermission) || errors.Is(err, unix.ENOSPC)
-	if refused && strings.HasPrefix(err.Error(), "mount proc") {
-		return fmt.Errorf("%w (part of /proc is covered: in Docker, --security-opt systempaths=unconfined)", err)
-	}
-	for _, s := range settings {
-		if value, _ := os.ReadFile("/proc/sys/" + s.file); refused && string(value) == s.value {
-			return fmt.Errorf("%w (%s)", err, s.hint)
-		}
-	}
-	return fmt.Errorf("%w%s", err, hint(err))
 }

@@ -13,11 +13,13 @@ import (
 
 // denials are the system calls that deny knows.
 var denials = map[string]uint32{
-	"cgroup":      unix.SYS_WRITE, // of fail: only to a file of a cgroup
-	"mount":       unix.SYS_MOUNT,
-	"pivot_root":  unix.SYS_PIVOT_ROOT,
-	"sethostname": unix.SYS_SETHOSTNAME,
-	"umount2":     unix.SYS_UMOUNT2,
+	"cgroup":        unix.SYS_WRITE, // of fail: only to a file of a cgroup
+	"mount":         unix.SYS_MOUNT,
+	"pivot_root":    unix.SYS_PIVOT_ROOT,
+	"sethostname":   unix.SYS_SETHOSTNAME,
+	"umount2":       unix.SYS_UMOUNT2,
+	"mount_setattr": unix.SYS_MOUNT_SETATTR,
+	"unshare":       unix.SYS_UNSHARE,
 }
 
 // deny becomes a program for which one system call always fails with EPERM:

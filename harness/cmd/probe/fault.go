@@ -181,13 +181,23 @@ func withoutNamespaces(flags uint32, args []string) error {
 	return become(args)
 }
 
-// as becomes a program that runs as another user, without groups.
+// as becomes a program that runs as another user, in no group but his own and
+// the one that is named.
 func as(args []string) error {
-	id, err := strconv.Atoi(args[0])
+	user, group, member := strings.Cut(args[0], ":")
+	id, err := strconv.Atoi(user)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(id), syscall.Setuid(id)); err != nil {
+	var groups []int
+	if member {
+		gid, err := strconv.Atoi(group)
+		if err != nil {
+			return err
+		}
+		groups = append(groups, gid)
+	}
+	if err := errors.Join(syscall.Setgroups(groups), syscall.Setgid(id), syscall.Setuid(id)); err != nil {
 		return fmt.Errorf("become user %d: %w", id, err)
 	}
 	return become(args[1:])

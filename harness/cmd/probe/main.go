@@ -19,7 +19,7 @@ import (
 // verbs are what probe can do, each with its arguments.
 var verbs = map[string]func(args []string) error{
 	"args":         args,         // WORD...: print each word quoted
-	"as":           as,           // UID PROG [ARG...]: run PROG as that user
+	"as":           as,           // UID[:GROUP] PROG [ARG...]: run PROG as that user
 	"below":        below,        // make cgroups below its own
 	"block":        block,        // PROG [ARG...]: run PROG with SIGTERM blocked
 	"breakout":     breakout,     // FILE: leave a chroot, then read FILE
@@ -45,6 +45,11 @@ var verbs = map[string]func(args []string) error{
 	"unshareless":  unshareless,  // PROG [ARG...]: run PROG, which gets no new namespace
 	"without":      without,      // CAPABILITY PROG [ARG...]: run PROG without it
 	"write":        write,        // FILE TEXT
+	"covered":      covered,      // FILE TEXT PROG [ARG...]: run PROG where FILE, in a directory of its own, holds TEXT
+	"remount":      remount,      // DIR: make the mount on DIR writable
+	"rights":       rights,       // print what it may do of what only the host's root may
+	"suid":         suid,         // make the file on stdin set-user-ID
+	"userns":       userns,       // PROG [ARG...]: run PROG as root of a user namespace with one id
 }
 
 func main() {
