@@ -16,6 +16,7 @@ var denials = map[string]uint32{
 	"mount":       unix.SYS_MOUNT,
 	"pivot_root":  unix.SYS_PIVOT_ROOT,
 	"sethostname": unix.SYS_SETHOSTNAME,
+	"socket":      unix.SYS_SOCKET,
 	"umount2":     unix.SYS_UMOUNT2,
 }
 

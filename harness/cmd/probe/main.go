@@ -18,10 +18,12 @@ import (
 
 // verbs are what probe can do, each with its arguments.
 var verbs = map[string]func(args []string) error{
+	"address":     address,     // INTERFACE ADDRESS: give it one more address
 	"args":        args,        // WORD...: print each word quoted
 	"as":          as,          // UID PROG [ARG...]: run PROG as that user
 	"block":       block,       // PROG [ARG...]: run PROG with SIGTERM blocked
 	"breakout":    breakout,    // FILE: leave a chroot, then read FILE
+	"connect":     connect,     // tcp:ADDRESS:PORT|unix:@NAME...: print what is said there
 	"deny":        deny,        // SYSCALL PROG [ARG...]: run PROG, which gets EPERM from SYSCALL
 	"fail":        fail,        // SYSCALL N PROG [ARG...]: run PROG, whose Nth SYSCALL gets EPERM
 	"fill":        fill,        // FILE MIB: write FILE until the filesystem is full, at most MIB
@@ -33,7 +35,9 @@ var verbs = map[string]func(args []string) error{
 	"read":        read,        // FILE...: print what the first readable FILE holds
 	"remove":      remove,      // FILE...: remove each FILE
 	"hostname":    hostname,    // [NAME]: set it to NAME; print it
+	"serve":       serve,       // PORT: answer who connects, until one says "end"
 	"size":        size,        // print rows and columns of the terminal on stdin
+	"sniff":       sniff,       // print what is sent to port 9, until stdin ends
 	"unshareless": unshareless, // PROG [ARG...]: run PROG, which gets no new namespace
 	"without":     without,     // CAPABILITY PROG [ARG...]: run PROG without it
 	"write":       write,       // FILE TEXT
