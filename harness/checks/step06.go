@@ -238,6 +238,9 @@ var step06 = []Fact{
 			for n := 1; ; n++ {
 				r := t.Launch("", "/probe", "fail", "socket", itoa(n), t.Program.Path, "run", "probe")
 				t.Excuse()
+				if r.Status == 99 && n > 1 { // fewer sockets than that
+					return
+				}
 				if r.Status != 0 {
 					t.ExpectRefusal(r)
 					continue
