@@ -159,8 +159,11 @@ var step06 = []Fact{
 		Show: func(t *Trial) {
 			first := t.network()
 			t.foreignBridge("foreign0", first.subnet)
-			second := t.network()
+			second := t.Serve()
+			second.end()
 			t.ExpectThat(second.subnet != first.subnet, "another subnet than "+first.subnet, second.subnet)
+			unplug("foreign0") // who shares a bridge shares its subnet, also if another is free again
+			t.Expect(second.subnet, t.network().subnet)
 			t.foreignBridge("foreign1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 			t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
 		},
@@ -196,7 +199,9 @@ var step06 = []Fact{
 			t.must(err)
 			t.AtEnd(func() { _ = hold.Close(); _ = release.Close() })
 			run := t.launch(nil, hold, "sh", "-c", `read go; exec "$0" run probe serve `+servePort, t.Program.Path)
-			taken := fmt.Sprint("cfs", 2+run.cmd.Process.Pid%65000) // what ours would take
+			number := run.cmd.Process.Pid % 65000 // ours counts up from it
+			taken := fmt.Sprint("cfs", number+2)
+			t.foreignBridge(fmt.Sprint("cfs", number+1))
 			t.foreignBridge(taken)
 			_, err = release.WriteString("go\n")
 			t.must(err)

@@ -97,7 +97,7 @@ func configureNetwork() error {
 		err = cmp.Or(err,
 			netlink.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: net.CIDRMask(16, 32)}}),
 			netlink.LinkSetUp(eth0),
-			netlink.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: net.IPv4(ip[0], ip[1], 0, 1)}))
+			netlink.RouteAdd(&netlink.Route{Gw: net.IPv4(ip[0], ip[1], 0, 1)}))
 	} else if _, none := errors.AsType[netlink.LinkNotFoundError](missing); !none {
 		err = missing
 	}

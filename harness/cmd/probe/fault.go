@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -57,16 +58,14 @@ func fail(args []string) error {
 		return err
 	}
 	unix.CloseOnExec(listener)
-	failed := make(chan struct{})
-	go answerCalls(listener, nth, failed)
+	var failed atomic.Bool
+	go answerCalls(listener, nth, &failed)
 
 	cmd := exec.Command(args[2], args[3:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err = cmd.Run()
-	select {
-	case <-failed:
-	default:
+	if !failed.Load() {
 		os.Exit(never)
 	}
 	var exited *exec.ExitError
@@ -76,8 +75,8 @@ func fail(args []string) error {
 	return err
 }
 
-// answerCalls lets every call go on but the nth, and closes failed there.
-func answerCalls(listener, nth int, failed chan struct{}) {
+// answerCalls lets every call go on but the nth, and sets failed there.
+func answerCalls(listener, nth int, failed *atomic.Bool) {
 	for n := 1; ; n++ {
 		var call notice
 		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&call))); errno == unix.EINTR || errno == unix.ENOENT {
@@ -89,9 +88,14 @@ func answerCalls(listener, nth int, failed chan struct{}) {
 		reply := answer{id: call.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
 		if n == nth {
 			reply = answer{id: call.id, errno: -int32(unix.EPERM)}
-			close(failed)
+			failed.Store(true)
 		}
-		_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply)))
+		// A signal, as Go sends itself, interrupts the call that waits for this:
+		// the kernel makes it anew, and it is no other call.
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply))); errno == unix.ENOENT {
+			failed.Store(failed.Load() && n != nth)
+			n--
+		}
 	}
 }
 
