@@ -101,7 +101,7 @@ type Served struct {
 }
 
 // Serve starts the program with a probe that serves.
-func (t *Trial) Serve() Served { return t.served(t.Start("probe", "serve", servePort)) }
+func (t *Trial) Serve() Served { return t.served(t.Start("probe", "serve", "0.0.0.0:"+servePort)) }
 
 // served waits until the probe of a run serves, and tells where.
 func (t *Trial) served(run *Running) Served {

@@ -198,7 +198,7 @@ var step06 = []Fact{
 			hold, release, err := os.Pipe()
 			t.must(err)
 			t.AtEnd(func() { _ = hold.Close(); _ = release.Close() })
-			run := t.launch(nil, hold, "sh", "-c", `read go; exec "$0" run probe serve `+servePort, t.Program.Path)
+			run := t.launch(nil, hold, "sh", "-c", `read go; exec "$0" run probe serve 0.0.0.0:`+servePort, t.Program.Path)
 			number := run.cmd.Process.Pid % 65000 // ours counts up from it
 			taken := fmt.Sprint("cfs", number+2)
 			t.foreignBridge(fmt.Sprint("cfs", number+1))

@@ -23,6 +23,7 @@ var Files = []string{
 	"steps/01-uts/README.md",
 	"steps/02-pid/README.md",
 	"steps/03-mount/README.md",
+	"steps/06-net/README.md",
 	"harness/README.md",
 }
 

@@ -35,7 +35,7 @@ var verbs = map[string]func(args []string) error{
 	"read":        read,        // FILE...: print what the first readable FILE holds
 	"remove":      remove,      // FILE...: remove each FILE
 	"hostname":    hostname,    // [NAME]: set it to NAME; print it
-	"serve":       serve,       // PORT: answer who connects, until one says "end"
+	"serve":       serve,       // ADDRESS:PORT: answer who connects, until one says "end"
 	"size":        size,        // print rows and columns of the terminal on stdin
 	"sniff":       sniff,       // print what is sent to port 9, until stdin ends
 	"unshareless": unshareless, // PROG [ARG...]: run PROG, which gets no new namespace

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"strconv"
 	"strings"
 
 	"containers-from-scratch/harness/probe"
@@ -66,10 +65,10 @@ func connected(target string) string {
 }
 
 // serve prints what probe prints without a verb, and "serving". Then it answers
-// who connects to the port, on any address: targets in the line that it gets as
+// who connects to ADDRESS:PORT: targets in the line that it gets as
 // connect does, no target with the address that it was reached at. "end" ends it.
 func serve(args []string) error {
-	port, err := strconv.Atoi(args[0])
+	at, err := netip.ParseAddrPort(args[0])
 	if err != nil {
 		return err
 	}
@@ -77,8 +76,9 @@ func serve(args []string) error {
 	if err != nil {
 		return fmt.Errorf("open a socket: %w", err)
 	}
-	if err := unix.Bind(s, &unix.SockaddrInet4{Port: port}); err != nil {
-		return fmt.Errorf("bind port %d: %w", port, err)
+	_ = unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) // one before may have just ended
+	if err := unix.Bind(s, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}); err != nil {
+		return fmt.Errorf("bind %v: %w", at, err)
 	}
 	if err := unix.Listen(s, 8); err != nil {
 		return fmt.Errorf("listen: %w", err)
