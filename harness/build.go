@@ -127,6 +127,11 @@ func (b built) job() sandbox.Job {
 		Dir: "/box",
 		Env: []string{"PATH=/box/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/box/own", "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM")},
 	}
+	for _, name := range []string{"SEED", "STORM"} { // what the tests of storms read
+		if value := os.Getenv(name); value != "" {
+			j.Env = append(j.Env, name+"="+value)
+		}
+	}
 	if b.program != "" {
 		j.Files["/box/own/"+b.name()] = b.program
 		j.Env = append(j.Env, "PROGRAM_NAME="+b.name())

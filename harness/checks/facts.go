@@ -10,7 +10,7 @@ var Steps = []string{"00-none", "01-uts", "02-pid", "03-mount", "04-cgroup", "05
 // Facts are all there are, in the order in which a learner meets them: first
 // what the steps add, then the contract.
 func Facts() []Fact {
-	return slices.Concat(step01, step02, step03, step04, step05, mounts, contract, refused, signals, terminals)
+	return slices.Concat(step01, step02, step03, step04, step05, step06, mounts, contract, refused, signals, terminals)
 }
 
 // FactsAt are the facts that hold at step n.

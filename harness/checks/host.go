@@ -31,7 +31,7 @@ var pristine host
 var settings = []string{
 	"/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname",
 	"/proc/sys/kernel/core_pattern", "/proc/sys/vm/laptop_mode",
-	"/proc/sys/net/ipv4/ip_forward",
+	"/proc/sys/net/ipv4/ip_forward", callIptables,
 }
 
 // directories are those where a program could leave a file.

@@ -25,6 +25,7 @@ var Files = []string{
 	"steps/03-mount/README.md",
 	"steps/04-cgroup/README.md",
 	"steps/05-user/README.md",
+	"steps/06-net/README.md",
 	"harness/README.md",
 }
 

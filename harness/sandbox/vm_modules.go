@@ -27,7 +27,7 @@ var vmModules = []string{
 	"virtio_pci", "virtio_mmio", "virtio_console", // the channels
 	"virtio_rng",
 	"overlay",
-	"veth", "bridge",
+	"veth", "bridge", "br_netfilter",
 	"nft_chain_nat", "nft_masq", "nft_nat", "nft_ct",
 	"nft_compat", "xt_MASQUERADE", // what iptables-nft writes
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-// Step 06 runs a command with a network of its own, on a bridge with the others.
+// Step 06 runs a command with a network of its own, on a bridge with others.
 package main
 
 import (

@@ -37,8 +37,8 @@ func connect(pid int) error {
 	if err != nil {
 		return fmt.Errorf("create veth pair %s and eth0: %w", veth.Name, err)
 	}
-	// br_netfilter shows bridged packets to the firewall, and Docker's default is
-	// to drop what is forwarded. Both are not ours to change.
+	// br_netfilter shows bridged packets to the firewall, and Docker's default
+	// is to drop what is forwarded. Both are not ours to change.
 	if seen, _ := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables"); string(seen) == "1\n" {
 		fmt.Fprintln(os.Stderr, "container: warning: the host's firewall may keep containers from each other: net.bridge.bridge-nf-call-iptables is 1")
 	}
@@ -87,8 +87,8 @@ func freeSubnet(bridge netlink.Link) ([]netlink.Addr, error) {
 	return nil, cmp.Or(err, errors.New("the host has routes to all of 172.16.0.0/12"))
 }
 
-// configureNetwork sets up what init has in its network namespace: lo, and eth0,
-// if connect could lay it. All else is reached over the bridge.
+// configureNetwork sets up what init has in its network namespace: lo, and
+// eth0, if connect could lay it. All else is reached over the bridge.
 func configureNetwork() error {
 	err := netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "lo"}})
 	eth0, missing := netlink.LinkByName("eth0")
@@ -97,7 +97,9 @@ func configureNetwork() error {
 		err = cmp.Or(err,
 			netlink.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: net.CIDRMask(16, 32)}}),
 			netlink.LinkSetUp(eth0),
-			netlink.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: net.IPv4(ip[0], ip[1], 0, 1)}))
+			netlink.RouteAdd(&netlink.Route{Gw: net.IPv4(ip[0], ip[1], 0, 1)}))
+	} else if _, unlaid := errors.AsType[netlink.LinkNotFoundError](missing); !unlaid {
+		err = cmp.Or(err, missing)
 	}
 	if err != nil {
 		return fmt.Errorf("configure network: %w", err)

@@ -20,6 +20,7 @@ var denials = map[string]uint32{
 	"umount2":       unix.SYS_UMOUNT2,
 	"mount_setattr": unix.SYS_MOUNT_SETATTR,
 	"unshare":       unix.SYS_UNSHARE,
+	"socket":        unix.SYS_SOCKET,
 }
 
 // deny becomes a program for which one system call always fails with EPERM:

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -61,20 +62,18 @@ func fail(args []string) error {
 		return err
 	}
 	unix.CloseOnExec(listener)
-	failed := make(chan struct{})
+	var failed atomic.Bool
 	counts := func(notice) bool { return true }
 	if args[0] == "cgroup" {
 		counts = toCgroup
 	}
-	go answerCalls(listener, nth, counts, failed)
+	go answerCalls(listener, nth, counts, &failed)
 
 	cmd := exec.Command(args[2], args[3:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err = cmd.Run()
-	select {
-	case <-failed:
-	default:
+	if !failed.Load() {
 		os.Exit(never)
 	}
 	var exited *exec.ExitError
@@ -84,9 +83,8 @@ func fail(args []string) error {
 	return err
 }
 
-// answerCalls lets every call go on but the nth that counts, and closes failed
-// there.
-func answerCalls(listener, nth int, counts func(notice) bool, failed chan struct{}) {
+// answerCalls lets every call go on but the nth that counts, and sets failed there.
+func answerCalls(listener, nth int, counts func(notice) bool, failed *atomic.Bool) {
 	for n := 1; ; n++ {
 		var call notice
 		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&call))); errno == unix.EINTR || errno == unix.ENOENT {
@@ -96,14 +94,20 @@ func answerCalls(listener, nth int, counts func(notice) bool, failed chan struct
 			return // nobody is left who could call
 		}
 		reply := answer{id: call.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-		if !counts(call) {
+		counted := counts(call)
+		if !counted {
 			n--
 		} else if n == nth {
 			settle(call.pid)
 			reply = answer{id: call.id, errno: -int32(unix.EPERM)}
-			close(failed)
+			failed.Store(true)
 		}
-		_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply)))
+		// A signal, as Go sends itself, interrupts the call that waits for this:
+		// the kernel makes it anew, and it is no other call.
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply))); errno == unix.ENOENT && counted {
+			failed.Store(failed.Load() && n != nth)
+			n--
+		}
 	}
 }
 

@@ -50,6 +50,10 @@ var verbs = map[string]func(args []string) error{
 	"rights":       rights,       // print what it may do of what only the host's root may
 	"suid":         suid,         // make the file on stdin set-user-ID
 	"userns":       userns,       // PROG [ARG...]: run PROG as root of a user namespace with one id
+	"address":      address,      // INTERFACE ADDRESS: give it one more address
+	"connect":      connect,      // tcp:ADDRESS:PORT|unix:@NAME...: print what is said there
+	"serve":        serve,        // ADDRESS:PORT: answer who connects, until one says "end"
+	"sniff":        sniff,        // print what is sent to port 9, until stdin ends
 }
 
 func main() {

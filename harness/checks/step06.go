@@ -1,0 +1,261 @@
+//go:build linux
+
+package checks
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+)
+
+// step06 are the facts that the network namespace makes true, and those of the
+// cable that leads out of it.
+var step06 = []Fact{
+	{
+		Claim:   "it does not reach what serves the host alone",
+		Holds:   "------+",
+		Because: "loopback addresses and the names of abstract sockets are of one network namespace",
+		LookAt:  "where the network namespace is made, and its lo set up",
+		Ours:    []string{"06-net/main.go run", "06-net/main.go initProcess", "06-net/net.go configureNetwork"},
+		Read:    "network_namespaces(7), unix(7)",
+		Show: func(t *Trial) {
+			targets := []string{"tcp:" + t.Service("tcp4", "127.0.0.1:0"), "unix:" + t.Service("unix", "@secret-of-the-host")}
+			r := t.Run(append([]string{"probe", "connect"}, targets...)...)
+			t.Expect("connection refused\nconnection refused", r.Stdout) // with lo down: unreachable
+		},
+	},
+	{
+		Claim:   "it does not hear the host's loopback",
+		Holds:   "-----++",
+		Because: "a packet socket hears the network namespace that it is made in, and wants CAP_NET_RAW there",
+		LookAt:  "where the user namespace, and then the network namespace, is made",
+		Ours:    []string{"06-net/main.go run", "06-net/net.go configureNetwork"},
+		Read:    "packet(7), network_namespaces(7)",
+		Show: func(t *Trial) {
+			hold, release, err := os.Pipe()
+			t.must(err)
+			t.AtEnd(func() { _ = hold.Close(); _ = release.Close() })
+			run := t.launch(nil, hold, t.Program.Path, "run", "probe", "sniff")
+			socket := run.Output("packet socket: ")
+			t.must(say("udp4", "127.0.0.1:9", "a secret of the host"))
+			t.must(release.Close()) // now it says "end" to itself, and hears that
+			if heard := run.Wait().Stdout; !strings.Contains(socket, "not permitted") {
+				t.Expect("packet socket: open\nheard end", heard)
+			}
+		},
+	},
+	{
+		Claim:   "it gets no packet socket",
+		Holds:   "-----+-",
+		Because: "CAP_NET_RAW counts in the user namespace that owns the network namespace: in a network of its own, root may listen",
+		LookAt:  "where the user namespace is made, and no network namespace",
+		Ours:    []string{"05-user/main.go run"},
+		Read:    "packet(7), user_namespaces(7)",
+		Show: func(t *Trial) {
+			t.Expect("packet socket: operation not permitted", t.Run("probe", "sniff").Stdout)
+		},
+	},
+	{
+		Claim:   "an address it takes is not the host's",
+		Holds:   "-----++",
+		Because: "interfaces and addresses are of one network namespace; to change them wants CAP_NET_ADMIN there",
+		LookAt:  "where the user namespace, and then the network namespace, is made",
+		Ours:    []string{"06-net/main.go run"},
+		Read:    "network_namespaces(7), netdevice(7)",
+		Show: func(t *Trial) {
+			const more = "192.0.2.7"
+			t.AtEnd(func() {
+				lo := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: 1}}
+				all, _ := netlink.AddrList(lo, netlink.FAMILY_V4)
+				for _, a := range all {
+					if a.IP.String() == more {
+						_ = netlink.AddrDel(lo, &a)
+					}
+				}
+			})
+			r := t.Run("probe", "address", "lo", more)
+			t.Excuse()
+			t.ExpectThat(r.Stdout == more+"\n" || strings.Contains(r.Stderr, "not permitted"), more+" inside, or a refusal", r.Stdout)
+			t.ran += "; ip address"
+			t.ExpectThat(interfaceWith(more) == nil, "no "+more+" on the host", more+" on the host")
+		},
+	},
+	{
+		Claim:   "it and the host reach each other",
+		Holds:   "------+",
+		Because: "a veth pair is a cable between two network namespaces; an address and a default route show the way",
+		LookAt:  "where the pair is made, its ends are set up, and eth0 gets its address and route",
+		Ours: []string{"06-net/net.go connect", "06-net/net.go createBridge", "06-net/net.go configureNetwork",
+			"06-net/net.go freeSubnet", "06-net/main.go run", "06-net/main.go initProcess"},
+		Read: "veth(4), network_namespaces(7)",
+		Show: func(t *Trial) {
+			host := observe(t).Namespaces["net"]
+			_, port, _ := net.SplitHostPort(t.Service("tcp4", "0.0.0.0:0")) // and so on the bridge, too
+			s := t.Serve()
+			inside := s.report.Namespaces["net"]
+			t.ExpectThat(inside != host, "another network namespace than "+host, inside)
+			t.ExpectNetwork(s.report)
+			t.Expect(s.address, s.ask(""))
+			t.Expect("connection refused\na secret of the host", s.ask("tcp:"+s.gateway+":1 tcp:"+s.gateway+":"+port))
+
+			bridge := interfaceWith(s.gateway)
+			s.end()
+			t.ExpectThat(interfaceWith(s.gateway) != nil, "the bridge "+bridge.Name+" with its address", "nothing")
+			t.Expect(bridge.HardwareAddr.String(), interfaceWith(s.gateway).HardwareAddr.String()) // not that of a port
+		},
+	},
+	{
+		Claim:   "containers reach each other",
+		Holds:   "------+",
+		Because: "a bridge is a switch: what two of its ports send to each other, it passes on",
+		LookAt:  "where the host's end is plugged into the bridge, and the address is chosen",
+		Ours:    []string{"06-net/net.go connect", "06-net/net.go createBridge", "06-net/net.go configureNetwork"},
+		Read:    "bridge(8), veth(4)",
+		Show: func(t *Trial) {
+			t.FirewallSeesBridges(false)
+			a, b := t.Serve(), t.Serve()
+			t.ExpectThat(a.address != b.address, "two addresses", a.address+" twice")
+			t.Expect(b.address, a.ask("tcp:"+b.address+":"+servePort))
+			t.Expect(a.address, b.ask("tcp:"+a.address+":"+servePort))
+			b.end() // each leaves the machine as it found it
+			a.end()
+		},
+	},
+	{
+		Claim:   "a firewall between containers is named",
+		Holds:   "------+",
+		Because: "br_netfilter shows bridged packets to the firewall of the host, which may drop them, as Docker's does",
+		LookAt:  "where the bridge is ready, and the setting can be read",
+		Ours:    []string{"06-net/net.go connect"},
+		Read:    "net.bridge.bridge-nf-call-iptables in the kernel's ip-sysctl.rst",
+		Show: func(t *Trial) {
+			for _, seen := range []bool{false, true} {
+				there := t.FirewallSeesBridges(seen)
+				r := t.Run("probe", "connect", "tcp:127.0.0.1:1")
+				t.ExpectStatus(0, r)
+				t.Expect("connection refused", r.Stdout)
+				var said []string
+				for _, line := range lines(r.Warnings) {
+					if strings.Contains(line, "bridge-nf-call-iptables") {
+						said = append(said, line)
+					}
+				}
+				if want := map[bool]int{true: 1}[seen && there]; len(said) != want {
+					t.Expect(fmt.Sprintf("%d warnings of bridge-nf-call-iptables", want), strings.Join(said, "\n"))
+				}
+			}
+		},
+	},
+	{
+		Claim:   "its subnet is none that the host has a route to",
+		Holds:   "------+",
+		Because: "of two routes to the same addresses one wins, and what is behind the other is out of reach",
+		LookAt:  "where the subnet is chosen",
+		Ours:    []string{"06-net/net.go freeSubnet", "06-net/net.go createBridge", "06-net/main.go run"},
+		Read:    "ip-route(8), rtnetlink(7)",
+		Show: func(t *Trial) {
+			first := t.network()
+			t.foreignBridge("foreign0", first.subnet)
+			second := t.Serve()
+			second.end()
+			t.ExpectThat(second.subnet != first.subnet, "another subnet than "+first.subnet, second.subnet)
+			unplug("foreign0") // who shares a bridge shares its subnet, also if another is free again
+			t.Expect(second.subnet, t.network().subnet)
+			t.foreignBridge("foreign1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+			t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
+		},
+	},
+	{
+		Claim:   "what has the bridge's name and is none stops the run",
+		Holds:   "------+",
+		Because: "what others made is theirs, and a network that cannot be made must not be left out",
+		LookAt:  "the error when the bridge is there already",
+		Ours:    []string{"06-net/net.go createBridge", "06-net/net.go connect", "06-net/main.go run"},
+		Read:    "ip-link(8)",
+		Show: func(t *Trial) {
+			name := t.network().bridge
+			foreign := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "foreign0"}
+			t.must(netlink.LinkAdd(foreign))
+			t.AtEnd(func() { unplug(name) })
+			t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
+			i, err := net.InterfaceByName(name)
+			t.must(err)
+			addresses, _ := i.Addrs()
+			t.Expect("[] down", fmt.Sprint(addresses, map[bool]string{false: " down"}[i.Flags&net.FlagUp != 0]))
+		},
+	},
+	{
+		Claim:   "a name that is taken is left to who has it",
+		Holds:   "------+",
+		Because: "containers with the same number, of two PID namespaces, may share a network; no name is given twice in it",
+		LookAt:  "the error when the host's end of the pair has a name that is there already",
+		Ours:    []string{"06-net/net.go connect", "06-net/net.go configureNetwork"},
+		Read:    "ip-link(8), pid_namespaces(7)",
+		Show: func(t *Trial) {
+			hold, release, err := os.Pipe()
+			t.must(err)
+			t.AtEnd(func() { _ = hold.Close(); _ = release.Close() })
+			run := t.launch(nil, hold, "sh", "-c", `read go; exec "$0" run probe serve 0.0.0.0:`+servePort, t.Program.Path)
+			number := run.cmd.Process.Pid % 65000 // ours counts up from it
+			taken := fmt.Sprint("cfs", number+2)
+			t.foreignBridge(fmt.Sprint("cfs", number+1))
+			t.foreignBridge(taken)
+			_, err = release.WriteString("go\n")
+			t.must(err)
+			s := t.served(run)
+			t.Expect("connection refused", s.ask("tcp:"+s.gateway+":1"))
+			s.end()
+			_, err = net.InterfaceByName(taken)
+			t.ExpectThat(err == nil, "the interface "+taken, fmt.Sprint(err))
+		},
+	},
+	{
+		Claim:   "an ordinary user has loopback alone, and is told",
+		Holds:   "------+",
+		Because: "the host's end of a cable is in the host's network namespace, where CAP_NET_ADMIN is root's",
+		LookAt:  "what is done when the bridge is refused, and where lo is set up",
+		Ours:    []string{"06-net/main.go run", "06-net/net.go configureNetwork", "05-user/user.go unlessOrdinary"},
+		Read:    "network_namespaces(7), capabilities(7)",
+		Show: func(t *Trial) {
+			host := observe(t).Namespaces["net"]
+			r := t.Launch("", "/probe", "as", "1000", t.Program.Path, "run", "sh", "-c", "probe; probe connect tcp:127.0.0.1:1")
+			report, last, _ := strings.Cut(r.Stdout, "\n}\n")
+			r.Stdout = report + "\n}\n"
+			seen := t.report(r)
+			t.ExpectThat(seen.Namespaces["net"] != host, "another network namespace than "+host, host)
+			t.Expect("[{lo true  [127.0.0.1/8]}]", fmt.Sprint(seen.Interfaces))
+			t.Expect("connection refused", last)
+			t.Expect("1 warning of the network", fmt.Sprintf("%d warning of the network", strings.Count(r.Warnings, "network")))
+		},
+	},
+	{
+		Claim:   "whatever of the network is refused, the run stops",
+		Holds:   "------+",
+		Because: "an isolation that cannot be made must not be left out, and a container without its address is of no use",
+		LookAt:  "the error of each request to the kernel",
+		Ours: []string{"06-net/net.go connect", "06-net/net.go createBridge", "06-net/net.go freeSubnet", "06-net/net.go configureNetwork",
+			"06-net/main.go run", "06-net/main.go initProcess"},
+		Read: "netlink(7), rtnetlink(7)",
+		Show: func(t *Trial) {
+			for n := 1; ; n++ {
+				r := t.Launch("", "/probe", "fail", "socket", itoa(n), t.Program.Path, "run", "probe")
+				t.Excuse()
+				if r.Status == 99 && n > 1 { // fewer sockets than that
+					return
+				}
+				if r.Status != 0 {
+					t.ExpectRefusal(r)
+					continue
+				}
+				seen := t.report(r)
+				if seen.Errors["Interfaces"] != "" && n > 1 { // it was the probe's own socket
+					return
+				}
+				t.ExpectNetwork(seen) // it asked again
+			}
+		},
+	},
+}
