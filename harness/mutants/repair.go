@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,6 +60,8 @@ func (d *deleter) keep(n ast.Node, pos token.Pos) string {
 	return strings.Join(out, "; ")
 }
 
+var major = regexp.MustCompile(`/v[0-9]+$`)
+
 // blankImports turns imports that source no longer uses into `_ "path"`.
 func blankImports(source []byte) []byte {
 	fset := token.NewFileSet()
@@ -77,7 +80,8 @@ func blankImports(source []byte) []byte {
 	})
 	for _, spec := range slices.Backward(file.Imports) {
 		path, _ := strconv.Unquote(spec.Path.Value)
-		if spec.Name == nil && !used[path[strings.LastIndexByte(path, '/')+1:]] {
+		name := major.ReplaceAllString(path, "") // "math/rand/v2" is package rand
+		if spec.Name == nil && !used[name[strings.LastIndexByte(name, '/')+1:]] {
 			at := fset.Position(spec.Pos()).Offset
 			source = slices.Concat(source[:at], []byte("_ "), source[at:])
 		}
