@@ -38,15 +38,16 @@ var mutantStages = []mutantStage{
 
 // A mutantRun is one run of make mutants.
 type mutantRun struct {
-	built   built
-	builder *mutants.Builder
-	spec    sandbox.Spec
-	place   sandbox.Place
-	stages  []mutantStage
-	all     []mutants.Mutant // those of the steps, then those that they cover
-	builds  []mutantBuild
-	covers  map[int]int // a mutant of a later step -> the survivor that is listed as covered by it
-	start   time.Time
+	built    built
+	builder  *mutants.Builder
+	spec     sandbox.Spec
+	place    sandbox.Place
+	stages   []mutantStage
+	all      []mutants.Mutant // those of the steps, then those that they cover
+	builds   []mutantBuild
+	expected map[string]bool // to survive, by the list
+	covers   map[int]int     // a mutant of a later step -> the survivor that is listed as covered by it
+	start    time.Time
 
 	lock    sync.Mutex
 	results map[int]mutants.Result // index -> what became of it; -N is step N's own program
@@ -128,7 +129,10 @@ func (r *mutantRun) find(step int, list []mutants.Survivor) error {
 		return err
 	}
 	r.all = slices.DeleteFunc(mutants.First(everywhere), func(m mutants.Mutant) bool { return step != 0 && stepNumber(m.Step) != step })
-	r.covers = map[int]int{}
+	r.covers, r.expected = map[int]int{}, map[string]bool{}
+	for _, s := range list {
+		r.expected[s.ID] = true
+	}
 	if len(r.stages) == 1 {
 		return nil // where a reason is not judged
 	}
@@ -166,7 +170,7 @@ func (r *mutantRun) job(i int, stage mutantStage) mutants.Job {
 	}
 	n := stepNumber(m.Step)
 	return mutants.Job{ID: i, Program: "/box/mutants/" + filepath.Base(r.builder.Executable(m)),
-		Step: n, Places: places, User: stage.user, Except: r.results[-n].False}
+		Step: n, Places: places, Hangs: !r.expected[m.ID()], User: stage.user, Except: r.results[-n].False}
 }
 
 // try runs what has survived so far in a stage: first the steps' own programs,

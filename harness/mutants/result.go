@@ -9,6 +9,7 @@ type Job struct {
 	// statement first appears. Nil is the step's own program, of which all facts
 	// must hold.
 	Places []string
+	Hangs  bool     // it may: a long patience is for what is expected to survive
 	User   int      // who runs the program; 0 is root
 	Except []string // claims that do not hold of the step's own program there
 }

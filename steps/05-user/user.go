@@ -83,7 +83,9 @@ func prepareRootfs() error {
 	if errors.Is(err, unix.EINVAL) {
 		// An ordinary user's copy is locked too. An overlay would show what the
 		// mounts below / cover: he gets / with them, to read.
-		unlessOrdinary("writable root", err)
+		if err := unlessOrdinary("writable root", err); err != nil {
+			return err
+		}
 		merged := staging + "/merged"
 		if err := mount(".", merged, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 			return err

@@ -98,6 +98,8 @@ func configureNetwork() error {
 			netlink.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: net.CIDRMask(16, 32)}}),
 			netlink.LinkSetUp(eth0),
 			netlink.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: net.IPv4(ip[0], ip[1], 0, 1)}))
+	} else if _, unlaid := errors.AsType[netlink.LinkNotFoundError](missing); !unlaid {
+		err = cmp.Or(err, missing)
 	}
 	if err != nil {
 		return fmt.Errorf("configure network: %w", err)

@@ -11,12 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// denials are the system calls that deny knows.
+// denials are the system calls that deny, fail and refuse know.
 var denials = map[string]uint32{
-	"mount":       unix.SYS_MOUNT,
-	"pivot_root":  unix.SYS_PIVOT_ROOT,
-	"sethostname": unix.SYS_SETHOSTNAME,
-	"umount2":     unix.SYS_UMOUNT2,
+	"chdir":         unix.SYS_CHDIR,
+	"fchownat":      unix.SYS_FCHOWNAT,
+	"mkdirat":       unix.SYS_MKDIRAT,
+	"mount":         unix.SYS_MOUNT,
+	"mount_setattr": unix.SYS_MOUNT_SETATTR,
+	"pivot_root":    unix.SYS_PIVOT_ROOT,
+	"sendto":        unix.SYS_SENDTO,
+	"setgid":        unix.SYS_SETGID,
+	"setgroups":     unix.SYS_SETGROUPS,
+	"sethostname":   unix.SYS_SETHOSTNAME,
+	"setuid":        unix.SYS_SETUID,
+	"symlinkat":     unix.SYS_SYMLINKAT,
+	"umount2":       unix.SYS_UMOUNT2,
+	"unshare":       unix.SYS_UNSHARE,
 }
 
 // deny becomes a program for which one system call always fails with EPERM:

@@ -3,12 +3,16 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -35,18 +39,20 @@ type answer struct {
 	flags uint32
 }
 
-// fail runs a program of which the Nth use of one system call fails with EPERM,
-// counted over all its processes. Its status is the program's.
-func fail(args []string) error {
-	nr, ok := denials[args[0]]
-	if !ok {
-		return fmt.Errorf("fail %s: not in the list", args[0])
-	}
-	nth, err := strconv.Atoi(args[1])
-	if err != nil {
-		return err
-	}
+// An act is what comes of a call that the kernel asks about: 0 lets it go on,
+// any other errno is its result, and hold keeps the caller waiting.
+type act func(call notice) unix.Errno
+
+const hold = unix.Errno(1 << 16)
+
+// supervise runs a program of which each use of one system call, counted over
+// all its processes, goes through decide, and returns its status. started, which
+// may be nil, is told its number.
+func supervise(nr uint32, decide act, started func(pid int), words ...string) (status int, err error) {
 	runtime.LockOSThread() // the filter is this thread's, and its children's
+	// Go's fork keeps its processor until the child's execve(2), which may have to
+	// be answered.
+	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
 	listener, err := install([]unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: nr, Jt: 0, Jf: 1},
@@ -54,45 +60,186 @@ func fail(args []string) error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	unix.CloseOnExec(listener)
-	failed := make(chan struct{})
-	go answerCalls(listener, nth, failed)
+	go answerCalls(listener, decide)
 
-	cmd := exec.Command(args[2], args[3:]...)
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	err = cmd.Run()
-	select {
-	case <-failed:
-	default:
-		os.Exit(never)
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	if started != nil {
+		started(cmd.Process.Pid)
 	}
 	var exited *exec.ExitError
-	if errors.As(err, &exited) {
-		os.Exit(exited.ExitCode())
+	if err := cmd.Wait(); errors.As(err, &exited) {
+		end := exited.Sys().(syscall.WaitStatus)
+		if end.Signaled() {
+			return 128 + int(end.Signal()), nil
+		}
+		return end.ExitStatus(), nil
+	} else if err != nil {
+		return 0, err
 	}
-	return err
+	return 0, nil
 }
 
-// answerCalls lets every call go on but the nth, and closes failed there.
-func answerCalls(listener, nth int, failed chan struct{}) {
-	for n := 1; ; n++ {
+// answerCalls asks decide about one call after the other.
+func answerCalls(listener int, decide act) {
+	for {
 		var call notice
 		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&call))); errno == unix.EINTR || errno == unix.ENOENT {
-			n-- // a signal came, or the caller has died
-			continue
+			continue // a signal came, or the caller has died
 		} else if errno != 0 {
 			return // nobody is left who could call
 		}
 		reply := answer{id: call.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-		if n == nth {
-			reply = answer{id: call.id, errno: -int32(unix.EPERM)}
-			close(failed)
+		if errno := decide(call); errno == hold {
+			continue
+		} else if errno != 0 {
+			reply = answer{id: call.id, errno: -int32(errno)}
 		}
 		_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply)))
 	}
+}
+
+// fail runs a program of which the Nth use of one system call fails with EPERM,
+// or as in "mount=EINVAL", or, when N is 0, all with ENOSYS. Its status is the
+// program's. "sendto" are requests by netlink for a change, "sendto=GET" those
+// for knowledge, which fail from the Nth on.
+func fail(args []string) error {
+	name, word, _ := strings.Cut(args[0], "=")
+	nr, ok := denials[name]
+	if !ok {
+		return fmt.Errorf("fail %s: not in the list", name)
+	}
+	errno := unix.EPERM
+	if word == "EINVAL" {
+		errno = unix.EINVAL
+	}
+	nth, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	var n atomic.Int32
+	status, err := supervise(nr, func(call notice) unix.Errno {
+		if name == "sendto" && asksOnly(call) != (word == "GET") {
+			return 0
+		}
+		switch now := int(n.Add(1)); {
+		case nth == 0:
+			return unix.ENOSYS
+		case now == nth, now > nth && word == "GET": // who asks may ask again
+			return errno
+		}
+		return 0
+	}, nil, args[2:]...)
+	if err != nil {
+		return err
+	}
+	if n.Load() == 0 || int(n.Load()) < nth {
+		status = never
+	}
+	os.Exit(status)
+	return nil
+}
+
+// refuse runs a program again and again: one system call fails the first time,
+// the second, and so on, and at last always, as on a kernel without it. It says
+// "CALL is refused" when each time the program ended as its contract says, before
+// the command ran; else, how it ended instead.
+func refuse(args []string) error {
+	for n := 1; ; n++ {
+		status, err := refusal(args[0], n, args[1:])
+		if status == never && n > 1 {
+			_, err = refusal(args[0], 0, args[1:])
+			if err == nil {
+				fmt.Println(args[0], "is refused")
+			}
+			return err
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// refusal is one run of refuse; its error says what was not as it should be.
+func refusal(call string, n int, words []string) (status int, err error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command("/proc/self/exe", append([]string{"fail", call, strconv.Itoa(n)}, words...)...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		return 0, err
+	}
+	said := 0
+	for line := range strings.Lines(stderr.String()) {
+		if !strings.HasPrefix(line, "container: warning: ") {
+			said++
+		}
+	}
+	status = cmd.ProcessState.ExitCode()
+	if status != 125 || said != 1 || stdout.Len() > 0 {
+		return status, fmt.Errorf("%s %d: status %d, said %q and %q", call, n, status, stdout.String(), stderr.String())
+	}
+	return status, nil
+}
+
+// early runs a program "PROG run CMD…" and sends it a signal while its command
+// is about to start: the call of execve(2) for CMD never returns.
+func early(args []string) error {
+	sig, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	command := filepath.Base(args[3])
+	number := make(chan int, 1)
+	var came atomic.Bool
+	status, err := supervise(unix.SYS_EXECVE, func(call notice) unix.Errno {
+		if filepath.Base(textAt(call.pid, call.args[0])) != command {
+			return 0
+		}
+		if came.CompareAndSwap(false, true) {
+			_ = syscall.Kill(<-number, syscall.Signal(sig))
+		}
+		return hold
+	}, func(pid int) { number <- pid }, args[1:]...)
+	if err != nil {
+		return err
+	}
+	if !came.Load() {
+		status = never
+	}
+	os.Exit(status)
+	return nil
+}
+
+// textAt reads a string from the memory of another process.
+func textAt(pid uint32, address uint64) string {
+	text, _, _ := strings.Cut(string(memory(pid, address, 256)), "\x00")
+	return text
+}
+
+// asksOnly tells of sendto(2) whether the message is one of rtnetlink(7) that
+// changes nothing: of each four types, the third.
+func asksOnly(call notice) bool {
+	header := memory(call.pid, call.args[1], 16)
+	return len(header) == 16 && header[4]&3 == unix.RTM_GETLINK&3
+}
+
+// memory reads at most n bytes from the memory of another process.
+func memory(pid uint32, address uint64, n int) []byte {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	bytes := make([]byte, n)
+	n, _ = f.ReadAt(bytes, int64(address))
+	return bytes[:n]
 }
 
 // install puts a seccomp filter on this thread.

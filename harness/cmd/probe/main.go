@@ -23,7 +23,8 @@ var verbs = map[string]func(args []string) error{
 	"block":       block,       // PROG [ARG...]: run PROG with SIGTERM blocked
 	"breakout":    breakout,    // FILE: leave a chroot, then read FILE
 	"deny":        deny,        // SYSCALL PROG [ARG...]: run PROG, which gets EPERM from SYSCALL
-	"fail":        fail,        // SYSCALL N PROG [ARG...]: run PROG, whose Nth SYSCALL gets EPERM
+	"early":       early,       // SIGNAL PROG run CMD [ARG...]: send PROG SIGNAL when it is about to execute CMD
+	"fail":        fail,        // SYSCALL N PROG [ARG...]: run PROG, whose Nth SYSCALL gets EPERM; 0: all ENOSYS
 	"fill":        fill,        // FILE MIB: write FILE until the filesystem is full, at most MIB
 	"list":        list,        // DIR...: print the names in each DIR
 	"mode":        mode,        // FILE: print its permission bits in octal
@@ -31,6 +32,7 @@ var verbs = map[string]func(args []string) error{
 	"nest":        nest,        // PROG [ARG...]: run PROG in a machine inside the machine
 	"pty":         pty,         // open a terminal, print its name
 	"read":        read,        // FILE...: print what the first readable FILE holds
+	"refuse":      refuse,      // SYSCALL PROG [ARG...]: run PROG until each SYSCALL has failed once
 	"remove":      remove,      // FILE...: remove each FILE
 	"hostname":    hostname,    // [NAME]: set it to NAME; print it
 	"size":        size,        // print rows and columns of the terminal on stdin
