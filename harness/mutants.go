@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -211,6 +212,9 @@ func (r *mutantRun) try(n int) error {
 			return broke(fmt.Errorf("step %02d is not fit for mutants %s: %q fails of its own program: %s", job.Step, stage.name, result.Fact, result.Saw))
 		case len(result.False) > 0:
 			fmt.Fprintf(os.Stderr, "%s, step %02d: %d of %d facts do not hold, and are left out\n", stage.name, job.Step, len(result.False), result.Facts)
+			if os.Getenv("V") == "1" {
+				fmt.Fprintln(os.Stderr, "    "+strings.Join(result.False, "\n    "))
+			}
 		}
 	}
 	const atOnce = 20 // the machine's disk is its memory

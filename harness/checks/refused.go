@@ -3,6 +3,7 @@
 package checks
 
 import (
+	"os"
 	"slices"
 	"strings"
 )
@@ -49,6 +50,18 @@ var refused = []Fact{
 		},
 	},
 	{
+		Claim:   "the command waits for its limits",
+		Holds:   "----+",
+		Because: "a command that runs before its cgroup is there runs without limits, and what it starts stays so",
+		LookAt:  "what the inner half waits for, and when the outer half lets it go on",
+		Ours: []string{"02-pid/pid.go awaitRelease", "02-pid/main.go initProcess", "04-cgroup/cgroup.go createCgroup",
+			"04-cgroup/main.go run", "04-cgroup/cgroup.go cgroupError"},
+		Read: "cgroups(7), pipe(7)",
+		Show: func(t *Trial) {
+			t.ExpectRefusal(t.Launch("", "/probe", "late", t.Program.Path, "run", "/probe", "args", "it", "ran"))
+		},
+	},
+	{
 		Claim:   "an ordinary user's root is locked or the run stops",
 		Holds:   "-----+",
 		Because: "where an overlay cannot be had, the host's own files are the root: writable, if nobody makes them read-only",
@@ -57,6 +70,28 @@ var refused = []Fact{
 		Read:    "mount_setattr(2), mount_namespaces(7)",
 		Show: func(t *Trial) {
 			t.Refuse("1000", "mount", "mount_setattr", "chdir", "unshare")
+		},
+	},
+	{
+		Claim:   "an ordinary user's container removes what its root holds",
+		Holds:   "+----+",
+		Because: "an overlay notes what is removed in attributes named trusted, which a user namespace may not write",
+		LookAt:  "the options of the overlay",
+		Ours:    []string{"03-mount/mount.go mountRootfs", "05-user/user.go prepareRootfs"},
+		Read:    "overlayfs.rst in the kernel's documentation, xattr(7)",
+		Show: func(t *Trial) {
+			const user = 1000
+			dir := t.EmptyDir()
+			t.must(os.Link(rootfs+"/probe", dir+"/probe"))
+			t.must(os.Mkdir(dir+"/dir", 0o755))
+			t.must(os.WriteFile(dir+"/dir/file", nil, 0o644))
+			for _, name := range []string{"", "/dir", "/dir/file"} {
+				t.must(os.Lchown(dir+name, user, user))
+				t.must(os.Chmod(dir+name, 0o755))
+			}
+			words := []string{"/probe", "as", itoa(user), t.Program.Path, "run", "/probe", "remove", "/dir"}
+			r := t.launch([]string{"ROOTFS=" + dir}, nil, words...).Wait()
+			t.Expect("removed /dir", r.Stdout)
 		},
 	},
 	{

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -87,7 +88,7 @@ func supervise(nr uint32, decide act, started func(pid int), words ...string) (s
 	return 0, nil
 }
 
-// answerCalls asks decide about one call after the other.
+// answerCalls asks decide about each call.
 func answerCalls(listener int, decide act) {
 	for {
 		var call notice
@@ -96,13 +97,15 @@ func answerCalls(listener int, decide act) {
 		} else if errno != 0 {
 			return // nobody is left who could call
 		}
-		reply := answer{id: call.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-		if errno := decide(call); errno == hold {
-			continue
-		} else if errno != 0 {
-			reply = answer{id: call.id, errno: -int32(errno)}
-		}
-		_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply)))
+		go func() { // another caller need not wait
+			reply := answer{id: call.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+			if errno := decide(call); errno == hold {
+				return
+			} else if errno != 0 {
+				reply = answer{id: call.id, errno: -int32(errno)}
+			}
+			_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply)))
+		}()
 	}
 }
 
@@ -140,7 +143,7 @@ func fail(args []string) error {
 	if err != nil {
 		return err
 	}
-	if n.Load() == 0 || int(n.Load()) < nth {
+	if n.Load() == 0 || int(n.Load()) < nth { // it came to no such use
 		status = never
 	}
 	os.Exit(status)
@@ -215,6 +218,61 @@ func early(args []string) error {
 	}
 	os.Exit(status)
 	return nil
+}
+
+// late runs a program whose own first mkdirat(2) fails, but not before all that
+// it has started waits for something. What waits for the wrong thing has by then
+// run the command.
+func late(args []string) error {
+	number := make(chan int, 1)
+	var came atomic.Bool
+	status, err := supervise(unix.SYS_MKDIRAT, func(call notice) unix.Errno {
+		pid := <-number
+		number <- pid
+		if !isThreadOf(call.pid, pid) || !came.CompareAndSwap(false, true) {
+			return 0
+		}
+		for quiet := 0; quiet < 5; time.Sleep(10 * time.Millisecond) {
+			quiet++
+			if !childrenSleep(pid) {
+				quiet = 0
+			}
+		}
+		return unix.EPERM
+	}, func(pid int) { number <- pid }, args...)
+	if err != nil {
+		return err
+	}
+	if !came.Load() {
+		status = never
+	}
+	os.Exit(status)
+	return nil
+}
+
+// isThreadOf tells whether tid is a thread of process pid.
+func isThreadOf(tid uint32, pid int) bool {
+	_, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", pid, tid))
+	return err == nil
+}
+
+// childrenSleep tells whether each thread of each child of pid sleeps, see
+// "state" in proc_pid_stat(5).
+func childrenSleep(pid int) bool {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		children, _ := os.ReadFile(list)
+		for _, child := range strings.Fields(string(children)) {
+			threads, _ := filepath.Glob("/proc/" + child + "/task/*/stat")
+			for _, thread := range threads {
+				stat, _ := os.ReadFile(thread)
+				if _, state, ok := strings.Cut(string(stat), ") "); ok && !strings.HasPrefix(state, "S") && !strings.HasPrefix(state, "Z") {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 // textAt reads a string from the memory of another process.

@@ -26,6 +26,7 @@ var verbs = map[string]func(args []string) error{
 	"early":       early,       // SIGNAL PROG run CMD [ARG...]: send PROG SIGNAL when it is about to execute CMD
 	"fail":        fail,        // SYSCALL N PROG [ARG...]: run PROG, whose Nth SYSCALL gets EPERM; 0: all ENOSYS
 	"fill":        fill,        // FILE MIB: write FILE until the filesystem is full, at most MIB
+	"late":        late,        // PROG [ARG...]: run PROG, whose first mkdirat gets EPERM when all else waits
 	"list":        list,        // DIR...: print the names in each DIR
 	"mode":        mode,        // FILE: print its permission bits in octal
 	"mount":       mountTmpfs,  // DIR: mount a tmpfs on DIR
