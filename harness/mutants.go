@@ -1,16 +1,14 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"containers-from-scratch/harness/mutants"
@@ -20,16 +18,42 @@ import (
 // survivorsFile lists the mutants that nobody needs to notice.
 const survivorsFile = "harness/mutants/survivors.txt"
 
+// A mutantStage is a machine, and who runs the mutants there.
+type mutantStage struct {
+	name   string // after "noticed"
+	cgroup string
+	user   int // 0 is root
+	from   int // the first step worth trying there
+}
+
+// ordinary is a user without rights or files in any machine.
+const ordinary = 1000
+
+// mutantStages are tried in this order: only what survives one goes on to the
+// next. Before step 05 the programs refuse to do anything for an ordinary user.
+var mutantStages = []mutantStage{
+	{name: "as root", cgroup: "v2", from: 1},
+	{name: "with v1", cgroup: "v1", from: 4},
+	{name: "as a user", cgroup: "v2", user: ordinary, from: 5},
+}
+
 // A mutantRun is one run of make mutants.
 type mutantRun struct {
-	built   built
-	builder *mutants.Builder
-	all     []mutants.Mutant
-	builds  []mutantBuild
+	built    built
+	builder  *mutants.Builder
+	spec     sandbox.Spec
+	place    sandbox.Place
+	stages   []mutantStage
+	all      []mutants.Mutant // those of the steps, then those that they cover
+	builds   []mutantBuild
+	expected map[string]bool // to survive, by the list
+	covers   map[int]int     // a mutant of a later step -> the survivor that is listed as covered by it
+	start    time.Time
+
+	lock    sync.Mutex
 	results map[int]mutants.Result // index -> what became of it; -N is step N's own program
-	jobs    int                    // that are done or cannot be
-	machine sandbox.Machine
-	start   time.Time
+	where   map[int]int            // index -> the stage that says so
+	tried   int                    // in this stage
 }
 
 // tryMutants deletes one statement at a time from the steps, or from step N,
@@ -45,27 +69,91 @@ func tryMutants(args []string) error {
 			return usage("usage: make mutants [N], with N one of %s", stepNumbers())
 		}
 	}
-	b, err := build(spec().Arch)
-	if err != nil {
+	r := &mutantRun{spec: spec(), start: time.Now(), results: map[int]mutants.Result{}, where: map[int]int{}}
+	if err := r.choose(); err != nil {
 		return err
 	}
-	all, err := mutants.Find("steps")
+	var err error
+	if r.built, err = build(r.spec.Arch); err != nil {
+		return err
+	}
+	r.builder = &mutants.Builder{Module: ".", Steps: "steps", Dir: filepath.Join(r.built.dir, "mutants"), Arch: r.spec.Arch}
+	list, err := readSurvivors()
 	if err != nil {
 		return broke(err)
 	}
-	all = slices.DeleteFunc(all, func(m mutants.Mutant) bool { return step != 0 && stepNumber(m.Step) != step })
-	if len(all) == 0 {
+	if err := r.find(step, list); err != nil {
+		return broke(err)
+	}
+	if len(r.all) == 0 {
 		return usage("there is nothing to delete in step %d: N is one of %s", step, stepNumbers())
 	}
-	r := &mutantRun{built: b, all: all, start: time.Now(), results: map[int]mutants.Result{},
-		builder: &mutants.Builder{Module: ".", Steps: "steps", Dir: filepath.Join(b.dir, "mutants"), Arch: spec().Arch}}
 	if err := r.compile(); err != nil {
 		return broke(err)
 	}
-	if err := r.try(); err != nil {
+	for n := range r.stages {
+		if err := r.try(n); err != nil {
+			return err
+		}
+	}
+	return r.report(step, list)
+}
+
+// choose finds the machine. One that was asked for is the only stage, and so is
+// any but the VM: what an ordinary user may, or v1, depends on the host there.
+func (r *mutantRun) choose() error {
+	if err := known(r.spec); err != nil {
 		return err
 	}
-	return r.report(step)
+	if needsSudo() {
+		r.stages = []mutantStage{{name: "as root", from: 1}}
+		return nil
+	}
+	place, finding, err := sandbox.Choose(os.Getenv("SANDBOX"), r.spec)
+	if err != nil {
+		return cannot(err)
+	}
+	r.place, r.stages = place, mutantStages
+	if place.Name() != "vm" || r.spec.Cgroup != "" {
+		r.stages = []mutantStage{{name: "as root", cgroup: r.spec.Cgroup, from: 1}}
+		fmt.Fprintln(os.Stderr, "only one stage: all of them need the vm, and no CGROUP")
+	}
+	fmt.Fprintf(os.Stderr, "sandbox %s: %s\n", place.Name(), finding.Reason)
+	return nil
+}
+
+// find makes the mutants of one step, or of all, and those of later steps in
+// which the survivors on the list must be noticed.
+func (r *mutantRun) find(step int, list []mutants.Survivor) error {
+	everywhere, err := mutants.Everywhere("steps")
+	if err != nil {
+		return err
+	}
+	r.all = slices.DeleteFunc(mutants.First(everywhere), func(m mutants.Mutant) bool { return step != 0 && stepNumber(m.Step) != step })
+	r.covers, r.expected = map[int]int{}, map[string]bool{}
+	for _, s := range list {
+		r.expected[s.ID] = true
+	}
+	if len(r.stages) == 1 {
+		return nil // where a reason is not judged
+	}
+	reasons := mutants.Reasons(list)
+	for i, m := range slices.Clone(r.all) {
+		later := reasons[m.ID()].CoveredIn()
+		if later == 0 {
+			continue
+		}
+		if later > len(everywhere) {
+			return fmt.Errorf("%s: there is no step %d: %s", survivorsFile, later, m.ID())
+		}
+		again, ok := m.Again(everywhere[later-1])
+		if !ok {
+			return fmt.Errorf("%s: is not in step %d: %s", survivorsFile, later, m.ID())
+		}
+		r.covers[len(r.all)] = i
+		r.all = append(r.all, again)
+	}
+	return nil
 }
 
 // stepNumber is 2 for "02-pid".
@@ -74,120 +162,74 @@ func stepNumber(step string) int {
 	return n
 }
 
-// try runs first the steps' own programs, of which all must be true, and then
-// the mutants, some at a time: the machine's disk is its memory.
-func (r *mutantRun) try() error {
-	const atOnce = 40
-	defer r.close()
+// job is what the machine is told of mutant i.
+func (r *mutantRun) job(i int, stage mutantStage) mutants.Job {
+	m := r.all[i]
+	places := []string{m.Place()}
+	if first, ok := r.covers[i]; ok {
+		places = append(places, r.all[first].Place())
+	}
+	n := stepNumber(m.Step)
+	return mutants.Job{ID: i, Program: "/box/mutants/" + filepath.Base(r.builder.Executable(m)),
+		Step: n, Places: places, Hangs: !r.expected[m.ID()], User: stage.user, Except: r.results[-n].False}
+}
+
+// try runs what has survived so far in a stage: first the steps' own programs,
+// of which all must be true, and then the mutants in two machines at once.
+func (r *mutantRun) try(n int) error {
+	stage := r.stages[n]
+	var jobs []int // indices
 	var own []mutants.Job
-	for _, m := range r.all {
-		if n := stepNumber(m.Step); len(own) == 0 || own[len(own)-1].Step != n {
-			own = append(own, mutants.Job{ID: -n, Step: n, Program: "/box/bin/" + m.Step})
+	for i, m := range r.all {
+		step := stepNumber(m.Step)
+		if _, tried := r.results[i]; tried && r.results[i].How != mutants.Survived || step < stage.from {
+			continue
+		}
+		if <-r.builds[i].ended; r.builds[i].err == nil && r.builds[i].refused != "" {
+			continue
+		}
+		jobs = append(jobs, i)
+		if !slices.ContainsFunc(own, func(j mutants.Job) bool { return j.Step == step }) {
+			own = append(own, mutants.Job{ID: -step, Step: step, Program: "/box/bin/" + m.Step, User: stage.user})
 		}
 	}
-	if err := r.batch(own, nil); err != nil {
+	if len(jobs) == 0 {
+		return nil
+	}
+	fmt.Fprintf(os.Stderr, "%s: %d mutants\n", stage.name, len(jobs))
+	r.tried = 0
+	for _, job := range own {
+		delete(r.results, job.ID)
+	}
+	first := &mutantMachine{run: r, stage: n}
+	defer first.close()
+	if err := first.batch(own, nil); err != nil {
 		return err
 	}
 	for _, job := range own {
-		if result := r.results[job.ID]; result.How != mutants.Survived {
-			return broke(fmt.Errorf("step %02d is not fit for mutants: %q fails of its own program: %s", job.Step, result.Fact, result.Saw))
-		}
-	}
-	for next := 0; next < len(r.all); {
-		var jobs []mutants.Job
-		files := map[string]string{}
-		for ; next < len(r.all) && len(jobs) < atOnce; next++ {
-			m, b := r.all[next], &r.builds[next]
-			<-b.ended
-			if b.err != nil {
-				return broke(fmt.Errorf("build a mutant of %s: %w", m.Place(), b.err))
+		switch result := r.results[job.ID]; {
+		case result.How != mutants.Survived:
+			return broke(fmt.Errorf("step %02d is not fit for mutants %s: %q fails of its own program: %s", job.Step, stage.name, result.Fact, result.Saw))
+		case len(result.False) > 0:
+			fmt.Fprintf(os.Stderr, "%s, step %02d: %d of %d facts do not hold, and are left out\n", stage.name, job.Step, len(result.False), result.Facts)
+			if os.Getenv("V") == "1" {
+				fmt.Fprintln(os.Stderr, "    "+strings.Join(result.False, "\n    "))
 			}
-			if b.refused != "" {
-				r.done()
-				continue
-			}
-			path := r.builder.Executable(m)
-			at := "/box/mutants/" + filepath.Base(path)
-			files[at] = path
-			jobs = append(jobs, mutants.Job{ID: next, Program: at, Step: stepNumber(m.Step), Place: m.Place()})
-		}
-		if err := r.batch(jobs, files); err != nil {
-			return err
 		}
 	}
-	return nil
-}
-
-// batch runs jobs in the machine until each has a result. One that takes the
-// machine with it is the first without; then a new machine serves the others.
-func (r *mutantRun) batch(jobs []mutants.Job, files map[string]string) error {
-	for len(jobs) > 0 {
-		list, err := json.Marshal(jobs)
-		if err != nil {
-			return broke(err)
+	const atOnce = 20 // the machine's disk is its memory
+	chunks := make(chan []int)
+	go func() {
+		for c := range slices.Chunk(jobs, min(atOnce, len(jobs)/2+1)) {
+			chunks <- c
 		}
-		job := r.built.job()
-		for at, path := range files {
-			job.Files[at] = path
-		}
-		job.Args = []string{"/box/checks.test", "-test.timeout=0", "-test.run=^TestMutants$"}
-		job.Env = append(job.Env, "MUTANTS="+string(list))
-		job.Timeout = time.Hour
-		read, write := io.Pipe()
-		done := make(chan []string)
-		go func() { done <- r.follow(read) }()
-		job.Stdout, job.Stderr = write, write
-		status, err := r.run(job)
-		write.Close()
-		said := <-done
-		missing := slices.DeleteFunc(slices.Clone(jobs), func(j mutants.Job) bool { _, ok := r.results[j.ID]; return ok })
-		switch died := (machineError{}); {
-		case errors.As(err, &died) && len(missing) > 0:
-			r.results[missing[0].ID] = mutants.Result{ID: missing[0].ID, How: mutants.Down, Saw: err.Error()}
-			r.done()
-			missing = missing[1:]
-			r.close()
-		case err != nil:
-			return err
-		case len(missing) > 0:
-			return broke(fmt.Errorf("the mutants' test ended with status %d: %s", status, strings.Join(said, " / ")))
-		}
-		jobs = missing
+		close(chunks)
+	}()
+	second := &mutantMachine{run: r, stage: n}
+	defer second.close()
+	ended := make(chan error)
+	for _, m := range []*mutantMachine{first, second} {
+		go func() { ended <- m.serve(chunks) }()
 	}
-	return nil
-}
-
-// follow reads results as they come, and returns the last other lines.
-func (r *mutantRun) follow(from io.Reader) (said []string) {
-	lines := bufio.NewScanner(from)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var result mutants.Result
-		text, ok := strings.CutPrefix(lines.Text(), "mutant ")
-		if !ok || json.Unmarshal([]byte(text), &result) != nil {
-			said = append(said, lines.Text())
-			said = said[max(0, len(said)-5):]
-			continue
-		}
-		r.results[result.ID] = result
-		if result.ID >= 0 {
-			r.done()
-		}
-		if os.Getenv("V") == "1" && result.ID >= 0 {
-			fmt.Printf("%.1fs %s: %s: %q %s\n", result.Seconds, result.How, r.all[result.ID].ID(), result.Fact, result.Saw)
-		}
-	}
-	return said
-}
-
-// done counts a mutant and says how far the run is.
-func (r *mutantRun) done() {
-	r.jobs++
-	line := fmt.Sprintf("%d/%d mutants, %v", r.jobs, len(r.all), time.Since(r.start).Round(time.Second))
-	switch {
-	case onTerminal():
-		fmt.Fprintf(os.Stderr, "\r\x1b[K%s", line)
-	case r.jobs%10 == 0:
-		fmt.Fprintln(os.Stderr, line)
-	}
+	return errors.Join(<-ended, <-ended)
 }

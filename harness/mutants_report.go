@@ -2,37 +2,35 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
+	"time"
 
 	"containers-from-scratch/harness/mutants"
 )
 
 // A score counts the mutants of one step.
 type score struct {
-	made, noticed, down, excused, refused int
-	seconds                               float64
+	made, down, excused, refused int
+	noticed                      []int // by stage
+	seconds                      float64
 }
 
 // report compares the survivors with the list and prints what came of all. In
 // a run for one step, only that step's lines of the list count.
-func (r *mutantRun) report(step int) error {
+func (r *mutantRun) report(step int, list []mutants.Survivor) error {
 	clearProgress()
-	file, err := os.Open(survivorsFile)
-	if err != nil {
-		return broke(err)
-	}
-	defer file.Close()
-	list, err := mutants.ReadSurvivors(file)
-	if err != nil {
-		return broke(fmt.Errorf("%s: %w", survivorsFile, err))
-	}
 	reasons := mutants.Reasons(list)
 	scores := map[string]*score{}
 	var steps, complaints []string
 	for i, m := range r.all {
+		if first, ok := r.covers[i]; ok {
+			if r.results[first].How == mutants.Survived && r.results[i].How != mutants.Noticed {
+				complaints = append(complaints, fmt.Sprintf("is listed as covered in step %s and survives there: %s", m.Step[:2], r.all[first].ID()))
+			}
+			continue
+		}
 		if scores[m.Step] == nil {
-			scores[m.Step], steps = &score{}, append(steps, m.Step)
+			scores[m.Step], steps = &score{noticed: make([]int, len(r.stages))}, append(steps, m.Step)
 		}
 		var reason *mutants.Survivor
 		if s, listed := reasons[m.ID()]; listed {
@@ -48,7 +46,7 @@ func (r *mutantRun) report(step int) error {
 			complaints = append(complaints, "is listed and no longer exists: "+id)
 		}
 	}
-	printScores(steps, scores, complaints)
+	r.printScores(steps, scores, complaints)
 	if len(complaints) > 0 {
 		return wrong(fmt.Errorf("%d mutants are not as %s says", len(complaints), survivorsFile))
 	}
@@ -77,39 +75,50 @@ func (r *mutantRun) judge(i int, reason *mutants.Survivor, s *score) (complaint 
 	if result.How == mutants.Survived {
 		return fmt.Sprintf("survives %d facts: steps/%s/%s:%d\n    %s", result.Facts, m.Step, m.File, m.Line, m.ID())
 	}
-	s.noticed++
+	s.noticed[r.where[i]]++
 	if result.How == mutants.Down {
 		s.down++
 		fmt.Printf("%s: %s (%s: %s)\n", mutants.Down, m.ID(), result.Fact, result.Saw)
 	}
-	if reason != nil && !reason.ByChance() {
-		return fmt.Sprintf("is listed and noticed now by %q: %s", result.Fact, m.ID())
+	// The list speaks of all stages.
+	if reason != nil && !reason.ByChance() && len(r.stages) == len(mutantStages) {
+		return fmt.Sprintf("is listed and noticed now %s by %q: %s", r.stages[r.where[i]].name, result.Fact, m.ID())
 	}
 	return ""
 }
 
 // printScores prints the table, the complaints in full, and the sum.
-func printScores(steps []string, scores map[string]*score, complaints []string) {
+func (r *mutantRun) printScores(steps []string, scores map[string]*score, complaints []string) {
+	noticed := ""
+	for _, stage := range r.stages {
+		noticed += fmt.Sprintf(" %10s", stage.name)
+	}
+	fmt.Printf("\n%-10s %8s%s %22s %15s %8s\n", "step", "mutants", " noticed "+noticed, "survive with a reason", "do not compile", "seconds")
 	var sum score
-	fmt.Printf("\n%-10s %8s %8s %22s %15s %8s\n", "step", "mutants", "noticed", "survive with a reason", "do not compile", "seconds")
+	all := 0
 	for _, name := range steps {
 		s := scores[name]
-		fmt.Printf("%-10s %8d %8d %22d %15d %8.0f\n", name, s.made, s.noticed, s.excused, s.refused, s.seconds)
-		sum.made, sum.noticed, sum.down = sum.made+s.made, sum.noticed+s.noticed, sum.down+s.down
+		noticed, here := "", 0
+		for _, n := range s.noticed {
+			noticed += fmt.Sprintf(" %10d", n)
+			here += n
+		}
+		fmt.Printf("%-10s %8d %8d%s %22d %15d %8.0f\n", name, s.made, here, noticed, s.excused, s.refused, s.seconds)
+		sum.made, all, sum.down = sum.made+s.made, all+here, sum.down+s.down
 		sum.excused, sum.refused = sum.excused+s.excused, sum.refused+s.refused
 	}
 	fmt.Println()
 	for _, c := range complaints {
 		fmt.Println(c)
 	}
-	line := fmt.Sprintf("mutants: %d made, %d noticed, %d survive with a reason", sum.made, sum.noticed, sum.excused)
+	line := fmt.Sprintf("mutants: %d made, %d noticed, %d survive with a reason", sum.made, all, sum.excused)
 	if sum.down > 0 {
 		line += fmt.Sprintf(", %d of those noticed took the machine down", sum.down)
 	}
 	if sum.refused > 0 {
 		line += fmt.Sprintf(", %d do not compile", sum.refused)
 	}
-	fmt.Println(line)
+	fmt.Println(line + ", in " + time.Since(r.start).Round(time.Second).String())
 }
 
 // lastLine is what matters of a compiler's words.

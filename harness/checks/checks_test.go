@@ -141,14 +141,6 @@ func TestSilenceFailsEveryFact(t *testing.T) {
 	}
 }
 
-// shorten lessens the patience with programs that are known to hang, or to leave
-// a process behind, until the function it returns is called.
-func shorten(d time.Duration) (undo func()) {
-	patienceBefore, settlingBefore := patience, settling
-	patience, settling = d, d/4
-	return func() { patience, settling = patienceBefore, settlingBefore }
-}
-
 // TestASpoiltMachineIsPutRight runs programs that do damage: each is noticed
 // by the first facts, and afterwards the machine serves as before.
 func TestASpoiltMachineIsPutRight(t *testing.T) {

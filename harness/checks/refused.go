@@ -13,19 +13,74 @@ var refused = []Fact{
 		Claim:   "whatever mount is refused, the run stops",
 		Holds:   "---+",
 		Because: "an isolation that cannot be made must not be left out; each mount hides something of the host",
-		LookAt:  "the error of each mount",
+		LookAt:  "the error of each mount, and of what is done for it",
 		Ours: []string{"03-mount/mount.go mount", "03-mount/mount.go makeMountsPrivate", "03-mount/mount.go mountRootfs",
-			"03-mount/mount.go mountFilesystems", "03-mount/main.go initProcess"},
-		Read: "mount(2)",
+			"03-mount/mount.go pivotRoot", "03-mount/mount.go mountFilesystems", "03-mount/mount.go leaveOldRoot",
+			"03-mount/main.go initProcess", "05-user/user.go prepareRootfs", "05-user/user.go unlockRootfs"},
+		Read: "mount(2), pivot_root(2), umount2(2), chdir(2)",
 		Show: func(t *Trial) {
-			for n := 1; ; n++ {
-				r := t.Launch("", "/probe", "fail", "mount", itoa(n), t.Program.Path, "run", "/probe", "args", "it", "ran")
-				t.Excuse()
-				if r.Status == 99 && n > 1 { // fewer mounts than that
-					return
-				}
-				t.ExpectRefusal(r)
+			t.Refuse("", "mount=EINVAL", "pivot_root", "umount2", "chdir", "symlinkat")
+		},
+	},
+	{
+		Claim:   "whatever id it is refused, the run stops",
+		Holds:   "-----+",
+		Because: "a container whose root is not the one that was meant has other rights than were meant",
+		LookAt:  "the error of what changes the container's user, and the owner of its root",
+		Ours: []string{"05-user/user.go prepareRootfs", "05-user/user.go handOver", "05-user/user.go asRoot",
+			"05-user/main.go run"},
+		Read: "setuid(2), setgroups(2), chown(2), user_namespaces(7)",
+		Show: func(t *Trial) {
+			t.Refuse("", "setuid", "setgid")
+			if containerRoot() != 0 { // else there is nobody to be handed anything
+				t.Refuse("", "setgroups", "fchownat")
 			}
+		},
+	},
+	{
+		Claim:   "whatever namespace it makes for itself is refused, the run stops",
+		Holds:   "-+--+",
+		Because: "an isolation that cannot be made must not be left out",
+		LookAt:  "the error of unshare",
+		Ours:    []string{"01-uts/main.go run", "04-cgroup/cgroup.go hideCgroup", "04-cgroup/main.go initProcess", "05-user/user.go prepareRootfs"},
+		Read:    "unshare(2), cgroup_namespaces(7)",
+		Show: func(t *Trial) {
+			t.Refuse("", "unshare")
+		},
+	},
+	{
+		Claim:   "the command waits for its limits",
+		Holds:   "----+",
+		Because: "a command that runs before its cgroup is there runs without limits, and what it starts stays so",
+		LookAt:  "what the inner half waits for, and when the outer half lets it go on",
+		Ours: []string{"02-pid/pid.go awaitRelease", "02-pid/main.go initProcess", "04-cgroup/cgroup.go createCgroup",
+			"04-cgroup/main.go run", "04-cgroup/cgroup.go cgroupError"},
+		Read: "cgroups(7), pipe(7)",
+		Show: func(t *Trial) {
+			t.ExpectRefusal(t.Launch("", "/probe", "late", t.Program.Path, "run", "/probe", "args", "it", "ran"))
+		},
+	},
+	{
+		Claim:   "an ordinary user's root is locked or the run stops",
+		Holds:   "-----+",
+		Because: "where an overlay cannot be had, the host's own files are the root: writable, if nobody makes them read-only",
+		LookAt:  "the error of what makes the root without an overlay",
+		Ours:    []string{"05-user/user.go prepareRootfs", "05-user/user.go unlockRootfs", "05-user/user.go runAsRoot", "05-user/user.go rerun"},
+		Read:    "mount_setattr(2), mount_namespaces(7)",
+		Show: func(t *Trial) {
+			t.Refuse("1000", "mount", "mount_setattr", "chdir", "unshare")
+		},
+	},
+	{
+		Claim:   "whatever of its network is refused, the run stops",
+		Holds:   "------+",
+		Because: "a network that was promised and is not there is found out by a service that nobody reaches",
+		LookAt:  "the error of each request by netlink",
+		Ours: []string{"06-net/net.go connect", "06-net/net.go createBridge", "06-net/net.go freeSubnet", "06-net/net.go configureNetwork",
+			"06-net/main.go run", "06-net/main.go initProcess"},
+		Read: "netlink(7), rtnetlink(7)",
+		Show: func(t *Trial) {
+			t.Refuse("", "sendto", "sendto=GET")
 		},
 	},
 	{
@@ -68,4 +123,22 @@ var refused = []Fact{
 			t.ExpectThat(!strings.Contains(r.Stderr, "sudo"), "no word of sudo on stderr", r.Stderr)
 		},
 	},
+}
+
+// Refuse lets each use of these system calls fail once, see the probe's refuse:
+// each time the run must stop. The program is run by that user, "" is root. To
+// an ordinary user EINVAL is the kernel's word for an overlay that he cannot have.
+func (t *Trial) Refuse(user string, calls ...string) {
+	defer shorten(10 * patience)() // many runs in one
+	words := []string{t.Program.Path, "run", "/probe", "args", "it", "ran"}
+	if user != "" {
+		words = slices.Concat([]string{"/probe", "as", user}, words)
+	}
+	for _, call := range calls {
+		if containerRoot() == 0 {
+			call = strings.TrimSuffix(call, "=EINVAL")
+		}
+		r := t.Launch("", slices.Concat([]string{"/probe", "refuse", call}, words)...)
+		t.Expect(call+" is refused", r.Stdout)
+	}
 }

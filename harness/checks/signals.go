@@ -2,10 +2,7 @@
 
 package checks
 
-import (
-	"syscall"
-	"time"
-)
+import "syscall"
 
 // signals are more facts of the contract about signals.
 var signals = []Fact{
@@ -34,20 +31,8 @@ var signals = []Fact{
 		Ours:    []string{"02-pid/pid.go handles", "02-pid/pid.go wait"},
 		Read:    "pid_namespaces(7), signal(7)",
 		Show: func(t *Trial) {
-			first := t.Start("sleep", "5656")
-			start := time.Now()
-			first.Command("sleep 5656")
-			life := time.Since(start)
-			first.kill()
-			_ = first.Wait()
-			t.Excuse()
-			const moments = 8
-			for i := range moments {
-				run := t.Start("sleep", "5656")
-				time.Sleep(life * time.Duration(i+1) / moments)
-				run.Signal(syscall.SIGTERM)
-				t.ran += " & kill -TERM $!"
-				t.ExpectStatus(143, run.Wait())
+			for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+				t.ExpectStatus(128+int(sig), t.Launch("", "/probe", "early", itoa(int(sig)), t.Program.Path, "run", "/probe", "args", "it", "ran"))
 			}
 		},
 	},

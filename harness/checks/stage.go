@@ -52,13 +52,8 @@ func setStage() error {
 			return fmt.Errorf("put %s on stage: %w", name, err)
 		}
 	}
-	// From step 05 on, the container's root owns its root filesystem only if that
-	// belongs to the ids it has on the host.
-	err = filepath.WalkDir(rootfs, func(path string, _ fs.DirEntry, _ error) error {
-		return os.Lchown(path, containerRoot(), containerRoot())
-	})
-	if err != nil {
-		return fmt.Errorf("build root filesystem: %w", err)
+	if err := handOverRootfs(); err != nil {
+		return err
 	}
 	broken, err := exec.Command("/box/bin/broken").Output() // prints its names
 	if err != nil {
@@ -74,9 +69,27 @@ func setStage() error {
 	return os.MkdirAll("/mnt", 0o755)
 }
 
+// handOverRootfs gives the root filesystem to the ids that the container's root
+// has on the host from step 05 on: only then is it his.
+func handOverRootfs() error {
+	err := filepath.WalkDir(rootfs, func(path string, _ fs.DirEntry, _ error) error {
+		return os.Lchown(path, containerRoot(), containerRoot())
+	})
+	if err != nil {
+		return fmt.Errorf("build root filesystem: %w", err)
+	}
+	return nil
+}
+
+// programUser is the user who runs the programs, where that is not root.
+var programUser int
+
 // containerRoot is the id that the root of a container has on the host from step
 // 05 on: 100000, or our own where only that exists.
 func containerRoot() int {
+	if programUser != 0 {
+		return programUser
+	}
 	if ids, _ := os.ReadFile("/proc/self/uid_map"); len(strings.Fields(string(ids))) == 3 && strings.Fields(string(ids))[2] == "1" {
 		return 0
 	}

@@ -289,20 +289,4 @@ var step03 = []Fact{
 			}
 		},
 	},
-	{
-		Claim:   "a mount that is refused stops the run",
-		Holds:   "---+",
-		Because: "an isolation that cannot be made must not be left out",
-		LookAt:  "the error of each mount, pivot_root and umount",
-		Ours: []string{"03-mount/mount.go mount", "03-mount/mount.go makeMountsPrivate", "03-mount/mount.go pivotRoot",
-			"03-mount/mount.go leaveOldRoot", "03-mount/main.go initProcess"},
-		Read: "mount(2), pivot_root(2), umount2(2)",
-		Show: func(t *Trial) {
-			for _, call := range []string{"mount", "pivot_root", "umount2"} {
-				r := t.Launch("", "/probe", "deny", call, t.Program.Path, "run", "/probe", "args", "it", "ran")
-				t.Excuse()
-				t.ExpectRefusal(r)
-			}
-		},
-	},
 }

@@ -228,33 +228,6 @@ var step05 = []Fact{
 			t.ExpectThat(strings.Contains(r.Stderr, "overlay"), "the overlay named on stderr", r.Stderr)
 		},
 	},
-	{
-		Claim:   "what an ordinary user is refused stops the run",
-		Holds:   "-----+",
-		Because: "an isolation that cannot be made must not be left out; what he cannot have is another matter",
-		LookAt:  "the error of each system call on the way",
-		Ours:    []string{"05-user/user.go prepareRootfs", "05-user/user.go unlockRootfs", "05-user/user.go rerun", "05-user/user.go runAsRoot", "05-user/main.go run"},
-		Read:    "mount(2), mount_setattr(2), unshare(2)",
-		Show: func(t *Trial) {
-			try := func(cripple ...string) Result {
-				words := slices.Concat(as(ordinary()), []string{"/probe"}, cripple, []string{t.Program.Path, "run", "/probe", "args", "it", "ran"})
-				r := t.Launch("", words...)
-				t.Excuse()
-				return r
-			}
-			for n := 1; ; n++ {
-				r := try("fail", "mount", itoa(n))
-				if r.Status == 99 && n > 1 { // fewer mounts than that
-					break
-				}
-				t.ExpectRefusal(r)
-			}
-			t.ExpectRefusal(try("deny", "unshare"))
-			if !oneUser() { // who has a mount namespace of his own needs no other root
-				t.ExpectRefusal(try("deny", "mount_setattr"))
-			}
-		},
-	},
 }
 
 // oneUser tells whether this machine is a user namespace with one id: there root

@@ -231,31 +231,4 @@ var step06 = []Fact{
 			t.Expect("1 warning of the network", fmt.Sprintf("%d warning of the network", strings.Count(r.Warnings, "network")))
 		},
 	},
-	{
-		Claim:   "whatever of the network is refused, the run stops",
-		Holds:   "------+",
-		Because: "an isolation that cannot be made must not be left out, and a container without its address is of no use",
-		LookAt:  "the error of each request to the kernel",
-		Ours: []string{"06-net/net.go connect", "06-net/net.go createBridge", "06-net/net.go freeSubnet", "06-net/net.go configureNetwork",
-			"06-net/main.go run", "06-net/main.go initProcess"},
-		Read: "netlink(7), rtnetlink(7)",
-		Show: func(t *Trial) {
-			for n := 1; ; n++ {
-				r := t.Launch("", "/probe", "fail", "socket", itoa(n), t.Program.Path, "run", "probe")
-				t.Excuse()
-				if r.Status == 99 && n > 1 { // fewer sockets than that
-					return
-				}
-				if r.Status != 0 {
-					t.ExpectRefusal(r)
-					continue
-				}
-				seen := t.report(r)
-				if seen.Errors["Interfaces"] != "" && n > 1 { // it was the probe's own socket
-					return
-				}
-				t.ExpectNetwork(seen) // it asked again
-			}
-		},
-	},
 }

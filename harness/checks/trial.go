@@ -21,6 +21,14 @@ import (
 // without KVM starts a container in some 30 ms.
 var patience = 10 * time.Second
 
+// shorten lessens the patience with programs that are known to hang, or to leave
+// a process behind, until the function it returns is called.
+func shorten(d time.Duration) (undo func()) {
+	patienceBefore, settlingBefore := patience, settling
+	patience, settling = d, d/4
+	return func() { patience, settling = patienceBefore, settlingBefore }
+}
+
 // A Program is what is tried: an executable that meets the contract.
 type Program struct {
 	Name string // what its user calls it

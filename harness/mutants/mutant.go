@@ -53,6 +53,15 @@ func shorten(s string, n int) string {
 // module. A file that is carried over is mutated in the step where it first
 // appears, and of main.go only what the step before does not have.
 func Find(dir string) ([]Mutant, error) {
+	everywhere, err := Everywhere(dir)
+	if err != nil {
+		return nil, err
+	}
+	return First(everywhere), nil
+}
+
+// Everywhere makes the mutants of all steps in dir, each file in each step.
+func Everywhere(dir string) ([][]Mutant, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "[0-9][0-9]-*"))
 	if err != nil {
 		return nil, err
@@ -62,14 +71,23 @@ func Find(dir string) ([]Mutant, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Mutant
-	seen := map[string]bool{}
-	var before []Mutant // of main.go, in the step before
+	var everywhere [][]Mutant
 	for _, path := range paths {
 		found, err := inStep(path, imports)
 		if err != nil {
 			return nil, fmt.Errorf("find what to delete in %s: %w", path, err)
 		}
+		number(found)
+		everywhere = append(everywhere, found)
+	}
+	return everywhere, nil
+}
+
+// First leaves each mutant only in the step where its statement first appears.
+func First(everywhere [][]Mutant) (all []Mutant) {
+	seen := map[string]bool{}
+	var before []Mutant // of main.go, in the step before
+	for _, found := range everywhere {
 		var ofMain []Mutant
 		for _, m := range found {
 			if m.File == "main.go" {
@@ -85,7 +103,20 @@ func Find(dir string) ([]Mutant, error) {
 		before = ofMain
 	}
 	number(all)
-	return all, nil
+	return all
+}
+
+// Again finds the same deletion in a later step, of which found are all
+// mutants. In main.go other things may stand around it there.
+func (m Mutant) Again(found []Mutant) (again Mutant, ok bool) {
+	i := slices.IndexFunc(found, func(o Mutant) bool {
+		same := o.File == m.File && o.Symbol == m.Symbol && o.Gone == m.Gone
+		return same && (m.File == "main.go" || o.Text() == m.Text())
+	})
+	if i < 0 {
+		return Mutant{}, false
+	}
+	return found[i], true
 }
 
 // added are the mutants whose deletion is not among those of the step before.
@@ -105,6 +136,7 @@ func added(now, before []Mutant) []Mutant {
 func number(all []Mutant) {
 	count := map[string]int{}
 	for i := range all {
+		all[i].Nth = 0 // as in its step, where there may be more
 		id := all[i].ID()
 		count[id]++
 		all[i].Nth = count[id]

@@ -5,7 +5,13 @@ type Job struct {
 	ID      int
 	Program string // its path there
 	Step    int
-	Place   string // Mutant.Place; "" is the step's own program, of which all facts must hold
+	// Places are what facts point at, Mutant.Place: here, and where the same
+	// statement first appears. Nil is the step's own program, of which all facts
+	// must hold.
+	Places []string
+	Hangs  bool     // it may: a long patience is for what is expected to survive
+	User   int      // who runs the program; 0 is root
+	Except []string // claims that do not hold of the step's own program there
 }
 
 // How a mutant ended.
@@ -23,4 +29,5 @@ type Result struct {
 	Saw     string // how it failed, in one line
 	Facts   int    // how many were tried
 	Seconds float64
+	False   []string // of the step's own program, run by an ordinary user: what does not hold
 }

@@ -20,6 +20,12 @@ var kinds = regexp.MustCompile(`^(no effect|error path|no effect by chance|cover
 // ByChance tells of a deletion that makes a race: some runs notice it.
 func (s Survivor) ByChance() bool { return s.Kind == "no effect by chance" }
 
+// CoveredIn is the step where the deletion is noticed, 0 if the reason is another.
+func (s Survivor) CoveredIn() (step int) {
+	fmt.Sscanf(s.Kind, "covered in step %d", &step)
+	return step
+}
+
 // ReadSurvivors reads lines of the form
 //
 //	STEP/FILE SYMBOL | DELETED TEXT | KIND | REASON

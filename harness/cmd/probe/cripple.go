@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// denials are the system calls that deny knows.
+// denials are the system calls that deny, fail and refuse know.
 var denials = map[string]uint32{
 	"cgroup":        unix.SYS_WRITE, // of fail: only to a file of a cgroup
 	"mount":         unix.SYS_MOUNT,
@@ -21,6 +21,14 @@ var denials = map[string]uint32{
 	"mount_setattr": unix.SYS_MOUNT_SETATTR,
 	"unshare":       unix.SYS_UNSHARE,
 	"socket":        unix.SYS_SOCKET,
+	"chdir":         unix.SYS_CHDIR,
+	"fchownat":      unix.SYS_FCHOWNAT,
+	"mkdirat":       unix.SYS_MKDIRAT,
+	"sendto":        unix.SYS_SENDTO,
+	"setgid":        unix.SYS_SETGID,
+	"setgroups":     unix.SYS_SETGROUPS,
+	"setuid":        unix.SYS_SETUID,
+	"symlinkat":     unix.SYS_SYMLINKAT,
 }
 
 // deny becomes a program for which one system call always fails with EPERM:

@@ -40,18 +40,22 @@ type answer struct {
 	flags uint32
 }
 
-// fail runs a program of which the Nth use of one system call fails with EPERM,
-// counted over all its processes. Its status is the program's.
-func fail(args []string) error {
-	nr, ok := denials[args[0]]
-	if !ok {
-		return fmt.Errorf("fail %s: not in the list", args[0])
-	}
-	nth, err := strconv.Atoi(args[1])
-	if err != nil {
-		return err
-	}
+// An act is what comes of a call that the kernel asks about: 0 lets it go on,
+// any other errno is its result, and hold keeps the caller waiting. again, if it
+// is not nil, is called when a signal came before the answer: the kernel makes
+// such a call anew, and that is no other call.
+type act func(call notice) (result unix.Errno, again func())
+
+const hold = unix.Errno(1 << 16)
+
+// supervise runs a program of which each use of one system call, counted over
+// all its processes, goes through decide, and returns its status. started, which
+// may be nil, is told its number.
+func supervise(nr uint32, decide act, started func(pid int), words ...string) (status int, err error) {
 	runtime.LockOSThread() // the filter is this thread's, and its children's
+	// Go's fork keeps its processor until the child's execve(2), which may have to
+	// be answered.
+	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
 	listener, err := install([]unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: nr, Jt: 0, Jf: 1},
@@ -59,85 +63,256 @@ func fail(args []string) error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	unix.CloseOnExec(listener)
-	var failed atomic.Bool
-	counts := func(notice) bool { return true }
-	if args[0] == "cgroup" {
-		counts = toCgroup
-	}
-	go answerCalls(listener, nth, counts, &failed)
+	go answerCalls(listener, decide)
 
-	cmd := exec.Command(args[2], args[3:]...)
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	err = cmd.Run()
-	if !failed.Load() {
-		os.Exit(never)
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	if started != nil {
+		started(cmd.Process.Pid)
 	}
 	var exited *exec.ExitError
-	if errors.As(err, &exited) {
-		os.Exit(exited.ExitCode())
+	if err := cmd.Wait(); errors.As(err, &exited) {
+		end := exited.Sys().(syscall.WaitStatus)
+		if end.Signaled() {
+			return 128 + int(end.Signal()), nil
+		}
+		return end.ExitStatus(), nil
+	} else if err != nil {
+		return 0, err
 	}
-	return err
+	return 0, nil
 }
 
-// answerCalls lets every call go on but the nth that counts, and sets failed there.
-func answerCalls(listener, nth int, counts func(notice) bool, failed *atomic.Bool) {
-	for n := 1; ; n++ {
+// answerCalls asks decide about each call.
+func answerCalls(listener int, decide act) {
+	for {
 		var call notice
 		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&call))); errno == unix.EINTR || errno == unix.ENOENT {
-			n-- // a signal came, or the caller has died
-			continue
+			continue // a signal came, or the caller has died
 		} else if errno != 0 {
 			return // nobody is left who could call
 		}
-		reply := answer{id: call.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-		counted := counts(call)
-		if !counted {
-			n--
-		} else if n == nth {
-			settle(call.pid)
-			reply = answer{id: call.id, errno: -int32(unix.EPERM)}
-			failed.Store(true)
+		go func() { // another caller need not wait
+			reply := answer{id: call.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+			result, again := decide(call)
+			if result == hold {
+				return
+			} else if result != 0 {
+				reply = answer{id: call.id, errno: -int32(result)}
+			}
+			_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply)))
+			if errno == unix.ENOENT && again != nil {
+				again()
+			}
+		}()
+	}
+}
+
+// fail runs a program of which the Nth use of one system call fails with EPERM,
+// or as in "mount=EINVAL", or, when N is 0, all with ENOSYS. Its status is the
+// program's. "sendto" are requests by netlink for a change, "sendto=GET" those
+// for knowledge, which fail from the Nth on; "cgroup" is write(2) to a file of a
+// cgroup.
+func fail(args []string) error {
+	name, word, _ := strings.Cut(args[0], "=")
+	nr, ok := denials[name]
+	if !ok {
+		return fmt.Errorf("fail %s: not in the list", name)
+	}
+	errno := unix.EPERM
+	if word == "EINVAL" {
+		errno = unix.EINVAL
+	}
+	nth, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	var n atomic.Int32
+	status, err := supervise(nr, func(call notice) (unix.Errno, func()) {
+		if name == "sendto" && asksOnly(call) != (word == "GET") || name == "cgroup" && !toCgroup(call) {
+			return 0, nil
 		}
-		// A signal, as Go sends itself, interrupts the call that waits for this:
-		// the kernel makes it anew, and it is no other call.
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply))); errno == unix.ENOENT && counted {
-			failed.Store(failed.Load() && n != nth)
-			n--
+		again := func() { n.Add(-1) }
+		switch now := int(n.Add(1)); {
+		case nth == 0:
+			return unix.ENOSYS, again
+		case now == nth, now > nth && word == "GET": // who asks may ask again
+			return errno, again
+		}
+		return 0, again
+	}, nil, args[2:]...)
+	if err != nil {
+		return err
+	}
+	if n.Load() == 0 || int(n.Load()) < nth { // it came to no such use
+		status = never
+	}
+	os.Exit(status)
+	return nil
+}
+
+// refuse runs a program again and again: one system call fails the first time,
+// the second, and so on, and at last always, as on a kernel without it. It says
+// "CALL is refused" when each time the program ended as its contract says, before
+// the command ran; else, how it ended instead.
+func refuse(args []string) error {
+	for n := 1; ; n++ {
+		status, err := refusal(args[0], n, args[1:])
+		if status == never && n > 1 {
+			_, err = refusal(args[0], 0, args[1:])
+			if err == nil {
+				fmt.Println(args[0], "is refused")
+			}
+			return err
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
 
-// toCgroup tells of a write(2) whether it is to a file of a cgroup.
+// refusal is one run of refuse; its error says what was not as it should be.
+func refusal(call string, n int, words []string) (status int, err error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command("/proc/self/exe", append([]string{"fail", call, strconv.Itoa(n)}, words...)...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		return 0, err
+	}
+	said := 0
+	for line := range strings.Lines(stderr.String()) {
+		if !strings.HasPrefix(line, "container: warning: ") {
+			said++
+		}
+	}
+	status = cmd.ProcessState.ExitCode()
+	if status != 125 || said != 1 || stdout.Len() > 0 {
+		return status, fmt.Errorf("%s %d: status %d, said %q and %q", call, n, status, stdout.String(), stderr.String())
+	}
+	return status, nil
+}
+
+// early runs a program "PROG run CMD…" and sends it a signal while its command
+// is about to start: the call of execve(2) for CMD never returns.
+func early(args []string) error {
+	sig, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	command := filepath.Base(args[3])
+	number := make(chan int, 1)
+	var came atomic.Bool
+	status, err := supervise(unix.SYS_EXECVE, func(call notice) (unix.Errno, func()) {
+		if filepath.Base(textAt(call.pid, call.args[0])) != command {
+			return 0, nil
+		}
+		if came.CompareAndSwap(false, true) {
+			_ = syscall.Kill(<-number, syscall.Signal(sig))
+		}
+		return hold, nil
+	}, func(pid int) { number <- pid }, args[1:]...)
+	if err != nil {
+		return err
+	}
+	if !came.Load() {
+		status = never
+	}
+	os.Exit(status)
+	return nil
+}
+
+// late runs a program whose own first mkdirat(2) fails, but not before all that
+// it has started waits for something. What waits for the wrong thing has by then
+// run the command.
+func late(args []string) error {
+	number := make(chan int, 1)
+	var came atomic.Bool
+	status, err := supervise(unix.SYS_MKDIRAT, func(call notice) (unix.Errno, func()) {
+		pid := <-number
+		number <- pid
+		if !isThreadOf(call.pid, pid) || !came.CompareAndSwap(false, true) {
+			return 0, nil
+		}
+		for quiet := 0; quiet < 5; time.Sleep(10 * time.Millisecond) {
+			quiet++
+			if !childrenSleep(pid) {
+				quiet = 0
+			}
+		}
+		return unix.EPERM, func() { came.Store(false) }
+	}, func(pid int) { number <- pid }, args...)
+	if err != nil {
+		return err
+	}
+	if !came.Load() {
+		status = never
+	}
+	os.Exit(status)
+	return nil
+}
+
+// isThreadOf tells whether tid is a thread of process pid.
+func isThreadOf(tid uint32, pid int) bool {
+	_, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", pid, tid))
+	return err == nil
+}
+
+// childrenSleep tells whether each thread of each child of pid sleeps, see
+// "state" in proc_pid_stat(5).
+func childrenSleep(pid int) bool {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		children, _ := os.ReadFile(list)
+		for _, child := range strings.Fields(string(children)) {
+			threads, _ := filepath.Glob("/proc/" + child + "/task/*/stat")
+			for _, thread := range threads {
+				stat, _ := os.ReadFile(thread)
+				if _, state, ok := strings.Cut(string(stat), ") "); ok && !strings.HasPrefix(state, "S") && !strings.HasPrefix(state, "Z") {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// textAt reads a string from the memory of another process.
+func textAt(pid uint32, address uint64) string {
+	text, _, _ := strings.Cut(string(memory(pid, address, 256)), "\x00")
+	return text
+}
+
+// toCgroup tells of write(2) whether it is to a file of a cgroup.
 func toCgroup(call notice) bool {
 	var fs unix.Statfs_t
 	err := unix.Statfs(fmt.Sprintf("/proc/%d/fd/%d", call.pid, call.args[0]), &fs)
 	return err == nil && (fs.Type == unix.CGROUP2_SUPER_MAGIC || fs.Type == unix.CGROUP_SUPER_MAGIC)
 }
 
-// settle waits, as long as the caller waits for its answer, until what it has
-// started sleeps too: who does not wait for the caller then runs on to its
-// end. It gives up after a while, as that may be never.
-func settle(caller uint32) {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", caller))
-	_, tgid, _ := strings.Cut(string(status), "Tgid:\t")
-	parent, _, _ := strings.Cut(tgid, "\n")
-	asleep := 0
-	for deadline := time.Now().Add(2 * time.Second); asleep < 3 && time.Now().Before(deadline); {
-		time.Sleep(2 * time.Millisecond)
-		asleep++
-		stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-		for _, path := range stats {
-			stat, _ := os.ReadFile(path) // 17 (a name) S 1 …
-			fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-			if len(fields) > 1 && fields[1] == parent && (fields[0] == "R" || fields[0] == "D") {
-				asleep = 0
-			}
-		}
+// asksOnly tells of sendto(2) whether the message is one of rtnetlink(7) that
+// changes nothing: of each four types, the third.
+func asksOnly(call notice) bool {
+	header := memory(call.pid, call.args[1], 16)
+	return len(header) == 16 && header[4]&3 == unix.RTM_GETLINK&3
+}
+
+// memory reads at most n bytes from the memory of another process.
+func memory(pid uint32, address uint64, n int) []byte {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		return nil
 	}
+	defer f.Close()
+	bytes := make([]byte, n)
+	n, _ = f.ReadAt(bytes, int64(address))
+	return bytes[:n]
 }
 
 // install puts a seccomp filter on this thread.

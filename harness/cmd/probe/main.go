@@ -26,7 +26,7 @@ var verbs = map[string]func(args []string) error{
 	"cgroupless":   cgroupless,   // PROG [ARG...]: run PROG, which gets no new cgroup namespace
 	"crowded":      crowded,      // MOUNT DIR PROG [ARG...]: run PROG in cgroup DIR, the root of those on MOUNT
 	"deny":         deny,         // SYSCALL PROG [ARG...]: run PROG, which gets EPERM from SYSCALL
-	"fail":         fail,         // SYSCALL N PROG [ARG...]: run PROG, whose Nth SYSCALL gets EPERM
+	"fail":         fail,         // SYSCALL N PROG [ARG...]: run PROG, whose Nth SYSCALL gets EPERM; 0: all ENOSYS
 	"fill":         fill,         // FILE MIB: write FILE until the filesystem is full, at most MIB
 	"forks":        forks,        // N: start N processes, or as many as it gets, and stay
 	"lift":         lift,         // PROG [ARG...]: try to lift the limits of PROG
@@ -54,6 +54,9 @@ var verbs = map[string]func(args []string) error{
 	"connect":      connect,      // tcp:ADDRESS:PORT|unix:@NAME...: print what is said there
 	"serve":        serve,        // ADDRESS:PORT: answer who connects, until one says "end"
 	"sniff":        sniff,        // print what is sent to port 9, until stdin ends
+	"early":        early,        // SIGNAL PROG run CMD [ARG...]: send PROG SIGNAL when it is about to execute CMD
+	"late":         late,         // PROG [ARG...]: run PROG, whose first mkdirat gets EPERM when all else waits
+	"refuse":       refuse,       // SYSCALL PROG [ARG...]: run PROG until each SYSCALL has failed once
 }
 
 func main() {
