@@ -215,17 +215,23 @@ var step05 = []Fact{
 		},
 	},
 	{
-		Claim:   "a root that no overlay can stack stops the run",
-		Holds:   "---+",
-		Because: "an overlay may lie on another, but not on two; root, who could name another ROOTFS, gets no less than he asked for",
-		LookAt:  "the error of mounting the overlay",
-		Ours:    []string{"03-mount/mount.go mountRootfs", "05-user/user.go prepareRootfs", "05-user/user.go unlessOrdinary"},
-		Read:    "overlayfs.rst in the kernel's documentation",
+		Claim:   "what root cannot have stops the run",
+		Holds:   "----+",
+		Because: "root asked for it, and can mend it: another ROOTFS, where two overlays lie already; a cgroup filesystem",
+		LookAt:  "the errors of mounting the overlay and of making the cgroup",
+		Ours: []string{"03-mount/mount.go mountRootfs", "05-user/user.go prepareRootfs", "05-user/user.go unlessOrdinary",
+			"04-cgroup/main.go run", "05-user/main.go run"},
+		Read: "overlayfs.rst in the kernel's documentation, cgroups(7)",
 		Show: func(t *Trial) {
 			r := t.RunWith([]string{"ROOTFS=" + t.stacked()}, "/probe", "args", "it", "ran")
 			t.Excuse()
 			t.ExpectRefusal(r)
 			t.ExpectThat(strings.Contains(r.Stderr, "overlay"), "the overlay named on stderr", r.Stderr)
+			r = t.Launch("", "/probe", "covered", "/sys/fs/cgroup/some", "0", t.Program.Path, "run", "/probe", "args", "it", "ran")
+			t.Excuse()
+			t.ExpectRefusal(r)
+			// Whoever mounts all the same mounts on the host: that would be left.
+			t.ExpectRefusal(t.Launch("", "/probe", "deny", "unshare", t.Program.Path, "run", "/probe", "args", "it", "ran"))
 		},
 	},
 }
