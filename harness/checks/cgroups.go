@@ -107,10 +107,10 @@ func limits(pid int) string {
 
 const theLimits = "memory 64 MiB\nswap 0 MiB\nprocesses 64\nCPUs 0.5"
 
-// counted reads what a process's own cgroups have counted: the number after
-// name in file, which one hierarchy only has.
-func counted(pid int, file, name string) int {
-	for _, dir := range cgroupsOf(pid) {
+// counted reads what cgroups have counted: the number after name in file, which
+// one of them only has.
+func counted(cgroups []string, file, name string) int {
+	for _, dir := range cgroups {
 		text, _ := os.ReadFile(dir + "/" + file)
 		for line := range strings.Lines(string(text)) {
 			if f := strings.Fields(line); len(f) == 2 && f[0] == name {
