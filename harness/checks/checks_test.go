@@ -119,7 +119,7 @@ func TestTheHarnessNotices(t *testing.T) {
 			t.Run(subtest(f)+"/"+name, func(t *testing.T) {
 				tryHere(t)
 				require.FileExists(t, ours(name).Path)
-				defer shorten(2 * time.Second)()
+				defer shorten(time.Second)()
 				failure, err := f.Try(ours(name))
 				require.NoError(t, err)
 				require.NotNil(t, failure, "the fact holds of %s", name)
