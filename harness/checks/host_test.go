@@ -23,23 +23,21 @@ func TestALeftCgroupIsSeenAndRemoved(t *testing.T) {
 	}[os.Getenv("SANDBOX_CGROUP")]
 	require.NotEmpty(t, trees, "SANDBOX_CGROUP=%s", os.Getenv("SANDBOX_CGROUP"))
 	for _, tree := range trees {
-		t.Run(tree, func(t *testing.T) {
-			before := observeHost()
-			left, err := filepath.EvalSymlinks(filepath.Join("/sys/fs/cgroup", tree)) // cpu -> cpu,cpuacct
-			require.NoError(t, err)
-			left = filepath.Join(left, "left")
-			inner := filepath.Join(left, "inner")
-			require.NoError(t, os.MkdirAll(inner, 0o755))
-			process := exec.Command("sleep", "999")
-			require.NoError(t, process.Start())
-			require.NoError(t, os.WriteFile(filepath.Join(inner, "cgroup.procs"), []byte(itoa(process.Process.Pid)), 0))
+		before := observeHost()
+		left, err := filepath.EvalSymlinks(filepath.Join("/sys/fs/cgroup", tree)) // cpu -> cpu,cpuacct
+		require.NoError(t, err)
+		left = filepath.Join(left, "left")
+		inner := filepath.Join(left, "inner")
+		require.NoError(t, os.MkdirAll(inner, 0o755))
+		process := exec.Command("sleep", "999")
+		require.NoError(t, process.Start())
+		require.NoError(t, os.WriteFile(filepath.Join(inner, "cgroup.procs"), []byte(itoa(process.Process.Pid)), 0))
 
-			seen := before.difference(observeHost())
-			require.Contains(t, seen, "+ cgroup "+left)
-			require.Contains(t, seen, "+ cgroup "+inner)
-			require.NoError(t, before.restore())
-			require.NoDirExists(t, left)
-		})
+		seen := before.difference(observeHost())
+		require.Contains(t, seen, "+ cgroup "+left)
+		require.Contains(t, seen, "+ cgroup "+inner)
+		require.NoError(t, before.restore())
+		require.NoDirExists(t, left)
 	}
 }
 

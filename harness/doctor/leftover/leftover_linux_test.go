@@ -36,10 +36,14 @@ func TestANumberMayHaveAnotherOwnerByNow(t *testing.T) {
 	require.False(t, runs(2000000000)) // above any pid_max
 	require.False(t, runs(os.Getpid()))
 	for arg, want := range map[string]bool{"run": true, "walk": false} {
-		cmd := exec.Command("/bin/sh", "-c", "read line; :", "program", arg)
+		cmd := exec.Command("/bin/sh", "-c", "echo; read line", "program", arg)
 		stdin, err := cmd.StdinPipe()
 		require.NoError(t, err)
+		stdout, err := cmd.StdoutPipe()
+		require.NoError(t, err)
 		require.NoError(t, cmd.Start())
+		_, err = stdout.Read(make([]byte, 1)) // Start returns before it has its arguments
+		require.NoError(t, err)
 		require.Equal(t, want, runs(cmd.Process.Pid), arg)
 		require.NoError(t, stdin.Close())
 		_ = cmd.Wait()
