@@ -237,6 +237,8 @@ var step04 = []Fact{
 				h, _ := hierarchyOf(controller)
 				mounts[h.mount.Target] = true
 			}
+			t.must(os.MkdirAll("/run/mount", 0o755)) // mount(8) makes it
+			t.AtEnd(func() { _ = os.RemoveAll("/run/mount") })
 			t.ExpectMended(len(mounts), t.Launch("", "/probe", "readonly", "sh", "-c", mending, t.Program.Path))
 		},
 	},

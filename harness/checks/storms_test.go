@@ -34,19 +34,17 @@ func storm(n int) int {
 // TestAHundredInARow runs a hundred containers one after the other.
 func TestAHundredInARow(t *testing.T) {
 	tryHere(t)
-	before := observeHost()
 	for i := range storm(100) {
 		cmd := exec.Command(newest().Path, "run", "sh", "-c", "exit "+itoa(i))
 		_ = cmd.Run() // the status tells
 		require.Equal(t, i, status(cmd.ProcessState))
 	}
-	require.Empty(t, before.changed())
+	require.Empty(t, pristine.changed())
 }
 
 // TestFiftyAtOnce runs fifty containers side by side.
 func TestFiftyAtOnce(t *testing.T) {
 	tryHere(t)
-	before := observeHost()
 	var group sync.WaitGroup
 	statuses := make([]int, storm(50))
 	for i := range statuses {
@@ -60,7 +58,7 @@ func TestFiftyAtOnce(t *testing.T) {
 	for i, got := range statuses {
 		require.Equal(t, i, got)
 	}
-	require.Empty(t, before.changed())
+	require.Empty(t, pristine.changed())
 }
 
 // TestKilledAtRandomMoments sends a signal to the program at forty moments of
@@ -76,7 +74,6 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	t.Logf("SEED=%d repeats it", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 
-	before := observeHost()
 	for _, user := range slices.Compact([]int{0, ordinary()}) {
 		command := func(args ...string) *exec.Cmd {
 			line := slices.Concat(as(user), []string{newest().Path, "run"}, args)
@@ -85,7 +82,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		start := time.Now()
 		require.NoError(t, command("sh", "-c", ":").Run())
 		life := time.Since(start)
-		require.Empty(t, before.changed()) // its interface takes a while to go
+		require.Empty(t, pristine.changed()) // its interface takes a while to go
 
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
 			times := 40
@@ -108,7 +105,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 					require.True(t, hung.Stop(), "still running %v after %v at %v", patience, sig, moment)
 					require.Equal(t, 128+int(sig), status(cmd.ProcessState), "%v at %v", sig, moment)
 				}
-				left := before.changed()
+				left := pristine.changed()
 				if sig == syscall.SIGKILL {
 					require.NoError(t, command("sh", "-c", ":").Run())
 					left = withoutEmptyCgroups(left, times)

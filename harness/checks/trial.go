@@ -59,6 +59,18 @@ type Result struct {
 // warning is how such a line begins, from step 05 on.
 const warning = "container: warning: "
 
+// cutWarnings takes the warnings out of what a program says.
+func cutWarnings(said string) (warnings, rest string) {
+	for line := range strings.Lines(said) {
+		if strings.HasPrefix(line, warning) {
+			warnings += line
+		} else {
+			rest += line
+		}
+	}
+	return warnings, rest
+}
+
 // A Running is a program that has been started and not yet ended.
 type Running struct {
 	t      *Trial
@@ -175,13 +187,7 @@ func (r *Running) Wait() Result {
 		r.t.fail([]string{"an end"}, append(lines(r.read()), fmt.Sprintf("still running after %v", patience)), true)
 	}
 	result := Result{Stdout: r.stdout.String(), Status: status(r.cmd.ProcessState)}
-	for line := range strings.Lines(r.stderr.String()) {
-		if strings.HasPrefix(line, warning) {
-			result.Warnings += line
-		} else {
-			result.Stderr += line
-		}
-	}
+	result.Warnings, result.Stderr = cutWarnings(r.stderr.String())
 	r.t.stderr, r.t.status = result.Stderr, result.Status
 	left := r.before.changed()
 	if len(left) == 0 {
