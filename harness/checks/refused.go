@@ -139,6 +139,9 @@ func (t *Trial) Refuse(user string, calls ...string) {
 			call = strings.TrimSuffix(call, "=EINVAL")
 		}
 		r := t.Launch("", slices.Concat([]string{"/probe", "refuse", call}, words)...)
+		if strings.HasPrefix(t.Program.Path, "/box/own/") && r.Stdout == call+" is not used\n" {
+			continue // another program than ours may do it by other calls
+		}
 		t.Expect(call+" is refused", r.Stdout)
 	}
 }

@@ -36,8 +36,8 @@ func TestAHundredInARow(t *testing.T) {
 	tryHere(t)
 	for i := range storm(100) {
 		cmd := exec.Command(newest().Path, "run", "sh", "-c", "exit "+itoa(i))
-		_ = cmd.Run() // the status tells
-		require.Equal(t, i, status(cmd.ProcessState))
+		said, _ := cmd.CombinedOutput() // the status tells
+		require.Equal(t, i, status(cmd.ProcessState), "%s", said)
 	}
 	require.Empty(t, pristine.changed())
 }

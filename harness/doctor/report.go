@@ -132,7 +132,11 @@ func (m Machine) cgroups() string {
 	case len(missing) > 0 && m.Container != "":
 		return text + "; the container's engine keeps back " + enumerate(missing)
 	case len(missing) > 0:
-		return withFix(text+"; missing: "+enumerate(missing), "boot with cgroup_enable="+strings.Join(missing, " cgroup_enable="))
+		fix := "a kernel that has them, or a container engine that shares them out"
+		if slices.Contains(missing, "memory") { // which some distributions switch off
+			fix = "boot with cgroup_enable=memory"
+		}
+		return withFix(text+"; missing: "+enumerate(missing), fix)
 	case len(locked) > 0 && !m.SysAdmin && m.Container != "":
 		return withFix(text+", read-only", privileged)
 	case len(locked) > 0:

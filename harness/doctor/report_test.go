@@ -153,13 +153,13 @@ func TestTheReportSaysWhereControllersAre(t *testing.T) {
 		return h
 	}
 	for want, m := range map[string]Machine{
-		"v1 with memory, pids and cpu; limits need root":                                                                              {Cgroups: []probe.Hierarchy{v1("memory"), v1("pids"), v1("cpu")}},
-		"hybrid: v1 with memory; v2 with pids and cpu; limits need root":                                                              {Cgroups: []probe.Hierarchy{v1("memory"), v2("cpu", "pids")}},
-		"v2 with pids and cpu; missing: memory → boot with cgroup_enable=memory":                                                      {Cgroups: []probe.Hierarchy{v2("cpu", "pids")}},
-		"v2 with memory and pids; the container's engine keeps back cpu":                                                              {Container: "podman", Cgroups: []probe.Hierarchy{v2("memory", "pids")}},
-		"v2 with memory, pids and cpu, read-only → mount -o remount,bind,rw /sys/fs/cgroup":                                           {Root: true, SysAdmin: true, Container: "docker", Cgroups: []probe.Hierarchy{locked(v2("memory", "pids", "cpu"))}},
-		"none mounted → sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup":                                                                 {},
-		"v1 without controllers; missing: memory, pids and cpu → boot with cgroup_enable=memory cgroup_enable=pids cgroup_enable=cpu": {Cgroups: []probe.Hierarchy{v1("name=systemd")}},
+		"v1 with memory, pids and cpu; limits need root":                                         {Cgroups: []probe.Hierarchy{v1("memory"), v1("pids"), v1("cpu")}},
+		"hybrid: v1 with memory; v2 with pids and cpu; limits need root":                         {Cgroups: []probe.Hierarchy{v1("memory"), v2("cpu", "pids")}},
+		"v2 with pids and cpu; missing: memory → boot with cgroup_enable=memory":                 {Cgroups: []probe.Hierarchy{v2("cpu", "pids")}},
+		"v2 with memory and pids; the container's engine keeps back cpu":                         {Container: "podman", Cgroups: []probe.Hierarchy{v2("memory", "pids")}},
+		"v2 with memory, pids and cpu, read-only → mount -o remount,bind,rw /sys/fs/cgroup":      {Root: true, SysAdmin: true, Container: "docker", Cgroups: []probe.Hierarchy{locked(v2("memory", "pids", "cpu"))}},
+		"none mounted → sudo mount -t cgroup2 cgroup2 /sys/fs/cgroup":                            {},
+		"v1 without controllers; missing: memory, pids and cpu → boot with cgroup_enable=memory": {Cgroups: []probe.Hierarchy{v1("name=systemd")}},
 	} {
 		require.Equal(t, want, m.cgroups())
 	}

@@ -24,7 +24,7 @@ var limits = []struct{ controller, file, value, fileV1, valueV1 string }{
 	{"cpu", "cpu.max", "50000 100000", "cpu.cfs_quota_us", "50000"}, // of 100,000 µs
 }
 
-const noController = "no controller %s (mount -t cgroup2 cgroup2 /sys/fs/cgroup, or boot with cgroup_enable=%[1]s)"
+const noController = "no controller %s (mount -t cgroup2 cgroup2 /sys/fs/cgroup; for memory, boot with cgroup_enable=memory)"
 
 // A cgroup is the container's directory in each hierarchy: v2 has one for all
 // controllers, v1 one for each or two.
@@ -44,7 +44,7 @@ func createCgroup(pid int) (c cgroup, err error) {
 		}
 		if v2 { // where those below have what is shared out to them, and no more
 			l.fileV1, l.valueV1 = l.file, l.value
-			if err := os.WriteFile(root+"/cgroup.subtree_control", []byte("+"+l.controller), 0); err != nil {
+			if err := write(root+"/cgroup.subtree_control", "+"+l.controller); err != nil {
 				return c, err
 			}
 		}
@@ -53,11 +53,11 @@ func createCgroup(pid int) (c cgroup, err error) {
 				return c, err
 			}
 			c = append(c, dir)
-			if err := os.WriteFile(dir+"/cgroup.procs", fmt.Append(nil, pid), 0); err != nil {
+			if err := write(dir+"/cgroup.procs", fmt.Sprint(pid)); err != nil {
 				return c, err
 			}
 		}
-		if err := os.WriteFile(filepath.Join(root, name, l.fileV1), []byte(l.valueV1), 0); err != nil {
+		if err := write(filepath.Join(root, name, l.fileV1), l.valueV1); err != nil {
 			return c, err
 		}
 	}
@@ -82,6 +82,17 @@ func hierarchy(controller string) (root string, v2 bool, err error) {
 		}
 	}
 	return "", false, cmp.Or(err, fmt.Errorf(noController, controller))
+}
+
+// write writes to a file that the kernel has made. A limit whose file is not
+// there is none that it knows: it must not become an ordinary file.
+func write(file, value string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(value)
+		f.Close()
+	}
+	return err
 }
 
 // cgroupError says what was refused, and what to paste then.

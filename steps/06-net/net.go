@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ func connect(pid int) error {
 	// given twice, no address is. From eth0's own, init can tell which it is.
 	number := 1 + os.Getpid()%65000
 	for err = unix.EEXIST; errors.Is(err, unix.EEXIST); err = netlink.LinkAdd(veth) {
-		number++
+		number = 2 + (number-1)%65000 // the next one; a bridge has 1,024 ports at most
 		veth.Name = fmt.Sprint("cfs", number)
 		veth.PeerHardwareAddr = net.HardwareAddr{2, 0, ip[0], ip[1], byte(number >> 8), byte(number)}
 	}
@@ -62,6 +63,9 @@ func createBridge() (bridge netlink.Link, ip net.IP, err error) {
 	if err == nil && len(addresses) == 0 {
 		addresses, err = freeSubnet(bridge)
 	}
+	if err == nil && !strings.HasSuffix(addresses[0].IPNet.String(), ".0.1/16") {
+		err = fmt.Errorf("it has the address %v, not one like 172.30.0.1/16", addresses[0].IPNet)
+	}
 	if err == nil { // two first runs at once choose the same
 		err = cmp.Or(netlink.AddrReplace(bridge, &addresses[0]), netlink.LinkSetUp(bridge))
 	}
@@ -72,7 +76,7 @@ func createBridge() (bridge netlink.Link, ip net.IP, err error) {
 }
 
 // freeSubnet returns the first address of a private subnet to which the host
-// has no route yet.
+// has no route yet, in its main table.
 func freeSubnet(bridge netlink.Link) ([]netlink.Addr, error) {
 	routes, err := netlink.RouteList(nil, unix.AF_INET)
 	for second := byte(30); err == nil && second >= 16; second-- {
@@ -102,7 +106,7 @@ func configureNetwork() error {
 		err = cmp.Or(err, missing)
 	}
 	if err != nil {
-		return fmt.Errorf("configure network: %w", err)
+		return fmt.Errorf("configure lo and eth0: %w", err)
 	}
 	return nil
 }

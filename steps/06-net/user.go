@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The container's ids are the host's from hostID on. They belong to nobody
-// there, so that the container's root may do on the host what anybody may.
+// The container's ids are the host's from hostID on. No login has them, so that
+// the container's root may do on the host what anybody may. (Where useradd(8)
+// gave them to a user for his own containers, see subuid(5), they are his too.)
 const hostID, ids = 100000, 65536
 
 // privileged tells whether these ids are ours to give. An ordinary user has
@@ -54,17 +55,21 @@ func asRoot(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 // for root.
 func runAsRoot(command []string) (status int, err error) {
 	unlessOrdinary("ids but root's", errors.New("an ordinary user may map only his own"))
+	interrupts := make(chan os.Signal, 16)
+	if !signal.Ignored(unix.SIGINT) {
+		signal.Notify(interrupts, unix.SIGINT)
+	}
 	c, err := reexec("rerun", command, asRoot(&syscall.SysProcAttr{}))
 	if err != nil {
 		return 0, explain(fmt.Errorf("create user namespace: %w", err))
 	}
 	// Who sends SIGINT to this process only, sends it to nobody else. From a
 	// terminal rerun gets it twice, and passes on neither.
-	if !signal.Ignored(unix.SIGINT) {
-		interrupts := make(chan os.Signal, 1)
-		signal.Notify(interrupts, unix.SIGINT)
-		go func() { c.process.Process.Signal(<-interrupts) }()
-	}
+	go func() {
+		for sig := range interrupts {
+			c.process.Process.Signal(sig)
+		}
+	}()
 	return c.wait(), nil
 }
 
@@ -110,13 +115,14 @@ func prepareRootfs() error {
 	return err
 }
 
-// handOver gives the container's root its own: / and, of the standard streams,
-// the pipes, or it could not open /dev/stdout.
+// handOver gives the container's root what it needs of ours: / and, where they
+// are pipes, the standard streams. It could not open /dev/stdout otherwise; who
+// else could is kept from /proc/PID/fd, see proc_pid_fd(5).
 func handOver() error {
-	var stat unix.Stat_t
+	var fs unix.Statfs_t
 	for fd := range 3 {
-		if unix.Fstat(fd, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO {
-			unix.Fchown(fd, hostID, hostID)
+		if unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PIPEFS_MAGIC {
+			unix.Fchmod(fd, 0o666)
 		}
 	}
 	return os.Chown(".", hostID, hostID)

@@ -161,11 +161,14 @@ func fail(args []string) error {
 // refuse runs a program again and again: one system call fails the first time,
 // the second, and so on, and at last always, as on a kernel without it. It says
 // "CALL is refused" when each time the program ended as its contract says, before
-// the command ran; else, how it ended instead.
+// the command ran; else, how it ended instead, or that the call is not used.
 func refuse(args []string) error {
 	for n := 1; ; n++ {
 		status, err := refusal(args[0], n, args[1:])
-		if status == never && n > 1 {
+		if status == never && n == 1 {
+			fmt.Println(args[0], "is not used")
+			return nil
+		} else if status == never {
 			_, err = refusal(args[0], 0, args[1:])
 			if err == nil {
 				fmt.Println(args[0], "is refused")

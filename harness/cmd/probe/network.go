@@ -50,14 +50,23 @@ func connected(target string) string {
 	defer unix.Close(s)
 	_ = unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &deaf) // of connect(2) too, see socket(7)
 	_ = unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &deaf)
-	if err := unix.Connect(s, address); errors.Is(err, unix.EINPROGRESS) {
+	// Go sends itself signals, and a call with a timeout is not begun anew after
+	// one, see signal(7). A connect(2) that was interrupted goes on meanwhile.
+	err = unix.Connect(s, address)
+	for errors.Is(err, unix.EINTR) || errors.Is(err, unix.EALREADY) {
+		err = unix.Connect(s, address)
+	}
+	if errors.Is(err, unix.EINPROGRESS) {
 		return "no answer"
-	} else if err != nil {
+	} else if err != nil && !errors.Is(err, unix.EISCONN) {
 		return err.Error()
 	}
 	_, _ = unix.Write(s, []byte("\n")) // for one that waits for a question
 	said := make([]byte, 1000)
 	n, err := unix.Read(s, said)
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Read(s, said)
+	}
 	if err != nil {
 		return err.Error()
 	}
