@@ -17,7 +17,7 @@ var step04 = []Fact{
 		Holds:   "----+",
 		Because: "a process may use what the machine has, unless a cgroup that it is in has limits",
 		LookAt:  "where the cgroup is made, and the command's process written to its cgroup.procs",
-		Ours:    []string{"04-cgroup/cgroup.go createCgroup", "04-cgroup/cgroup.go limits", "04-cgroup/cgroup.go hierarchy", "04-cgroup/main.go run"},
+		Ours:    []string{"04-cgroup/cgroup.go createCgroup", "04-cgroup/cgroup.go limits", "04-cgroup/cgroup.go write", "04-cgroup/cgroup.go hierarchy", "04-cgroup/main.go run"},
 		Read:    "cgroups(7), cgroup-v2.rst in the kernel's documentation",
 		Show: func(t *Trial) {
 			run := t.Start("sleep", "2222")
@@ -185,7 +185,7 @@ var step04 = []Fact{
 		Holds:   "----+",
 		Because: "a limit that cannot be set must not be left out, and the command must not run before",
 		LookAt:  "the error of each write to a file of the cgroup, and what the command waits for",
-		Ours: []string{"04-cgroup/cgroup.go createCgroup", "04-cgroup/cgroup.go cgroupError", "04-cgroup/cgroup.go remove",
+		Ours: []string{"04-cgroup/cgroup.go createCgroup", "04-cgroup/cgroup.go write", "04-cgroup/cgroup.go cgroupError", "04-cgroup/cgroup.go remove",
 			"04-cgroup/main.go run", "04-cgroup/main.go initProcess", "02-pid/pid.go awaitRelease"},
 		Read: "cgroups(7), pipe(7)",
 		Show: func(t *Trial) {
