@@ -28,7 +28,8 @@ func explain(err error) error {
 	if refused && strings.HasPrefix(err.Error(), "mount proc") {
 		return fmt.Errorf("%w (part of /proc is covered: in Docker, --security-opt systempaths=unconfined)", err)
 	}
-	if !refused || os.Getpid() == 1 { // init has all that run could have
+	// Init has all that run could have, and a root that is closed is another's.
+	if !refused || os.Getpid() == 1 || strings.HasPrefix(err.Error(), "enter") {
 		return err
 	}
 	for _, s := range settings {

@@ -54,7 +54,7 @@ func asRoot(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 // namespace of his own he may mount: there run runs again, and all goes on as
 // for root.
 func runAsRoot(command []string) (status int, err error) {
-	unlessOrdinary("ids but root's", errors.New("an ordinary user may map only his own"))
+	unlessOrdinary("ids but 0", errors.New("an ordinary user may map only his own"))
 	interrupts := make(chan os.Signal, 16)
 	if !signal.Ignored(unix.SIGINT) {
 		signal.Notify(interrupts, unix.SIGINT)
