@@ -45,6 +45,15 @@ func buildDir(arch string) string {
 // probe, the programs in testdata, the tests, and PROGRAM. A PROGRAM that does
 // not compile is the program's fault; the rest is the harness's.
 func build(arch string) (built, error) {
+	b, err := buildTools(arch)
+	if program := os.Getenv("PROGRAM"); err == nil && program != "" {
+		b.program, err = buildProgram(arch, program, b.dir)
+	}
+	return b, err
+}
+
+// buildTools is build without PROGRAM.
+func buildTools(arch string) (built, error) {
 	b := built{dir: buildDir(arch)}
 	bin := filepath.Join(b.dir, "bin") + "/"
 	if err := os.MkdirAll(bin, 0o755); err != nil {
@@ -61,13 +70,6 @@ func build(arch string) (built, error) {
 		if out, err := goTool(arch, args...); err != nil {
 			return b, broke(fmt.Errorf("go %s:\n%s", strings.Join(args, " "), out))
 		}
-	}
-	if program := os.Getenv("PROGRAM"); program != "" {
-		path, err := buildProgram(arch, program, b.dir)
-		if err != nil {
-			return b, err
-		}
-		b.program = path
 	}
 	return b, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -18,6 +19,7 @@ import (
 // compiled, or several that are alike.
 type booking struct {
 	ready    chan struct{}
+	log      io.Writer // takes lines that say what is made, and why
 	kind     string
 	machines []sandbox.Machine
 	err      error
@@ -26,14 +28,18 @@ type booking struct {
 // book starts to make the machine that the environment asks for, and says on
 // stderr which one it is and why. Of virtual machines, which have one CPU each,
 // it makes up to atMost.
-func book(atMost int) *booking {
-	b := &booking{ready: make(chan struct{})}
+func book(atMost int) *booking { return bookFor(os.Stderr, atMost) }
+
+// bookFor is book for who reads stderr elsewhere.
+func bookFor(log io.Writer, atMost int) *booking {
+	b := &booking{ready: make(chan struct{}), log: log}
 	go func() {
 		defer close(b.ready)
 		if needsSudo() {
 			return
 		}
 		s := spec()
+		s.Log = b.log
 		if b.err = known(s); b.err != nil {
 			return
 		}
@@ -42,7 +48,7 @@ func book(atMost int) *booking {
 			b.err = cannot(err)
 			return
 		}
-		fmt.Fprintf(os.Stderr, "sandbox %s: %s\n", place.Name(), finding.Reason)
+		fmt.Fprintf(b.log, "sandbox %s: %s\n", place.Name(), finding.Reason)
 		b.kind = place.Name()
 		if b.kind != "vm" {
 			atMost = 1 // the others have this machine's CPUs, and its cgroups
@@ -148,14 +154,17 @@ func runAsRoot(job sandbox.Job) (status int, err error) {
 	if err != nil {
 		return 0, broke(err)
 	}
-	stdout, stderr := job.Stdout, job.Stderr
+	stdin, stdout, stderr := job.Stdin, job.Stdout, job.Stderr
+	if stdin == nil {
+		stdin = os.Stdin
+	}
 	job.Stdin, job.Stdout, job.Stderr = nil, nil, nil
 	data, err := json.Marshal(job)
 	if err != nil {
 		return 0, broke(err)
 	}
 	cmd := exec.Command("sudo", "SANDBOX=host", self, "job", string(data))
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, stdout, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	var exited *exec.ExitError
 	if err := cmd.Run(); errors.As(err, &exited) {
 		return exited.ExitCode(), nil

@@ -4,9 +4,11 @@ package checks
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,12 +51,23 @@ func TestStep04(t *testing.T) { proveStep(t, 4) }
 func TestStep05(t *testing.T) { proveStep(t, 5) }
 func TestStep06(t *testing.T) { proveStep(t, 6) }
 
-// proveStep tries every fact that holds at step n.
+// proveStep tries every fact that holds at step n. For make watch, it does so in
+// a learner's order, to the first that fails.
 func proveStep(t *testing.T, n int) {
 	facts := FactsAt(n)
 	fmt.Printf("facts %d\n", len(facts))
+	stopped := func() bool { return false }
+	if first, live := os.LookupEnv("WATCH"); live {
+		facts, stopped = ForLearner(facts, n, first), watched(t)
+		for _, f := range facts {
+			fmt.Println("fact", f.Claim)
+		}
+	}
 	hung := ""
 	for _, f := range facts {
+		if stopped() {
+			return
+		}
 		t.Run(subtest(f), func(t *testing.T) {
 			tryHere(t)
 			if hung != "" {
@@ -75,6 +88,22 @@ func proveStep(t *testing.T, n int) {
 			}
 		})
 	}
+}
+
+// watched prepares a run for make watch. The function that it returns tells
+// whether to go no further: since a fact failed, or because the other end of
+// stdin, which this run was given for that, is closed.
+func watched(t *testing.T) (stopped func() bool) {
+	// Whoever waits in front of a program that hangs should not wait long.
+	limit, err := time.ParseDuration(os.Getenv("PATIENCE"))
+	require.NoError(t, err)
+	patience = limit
+	var closed atomic.Bool
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		closed.Store(true)
+	}()
+	return func() bool { return t.Failed() || closed.Load() }
 }
 
 // dealt counts the tests that tryHere has seen.
