@@ -149,7 +149,7 @@ func watchProgram(args []string) error {
 	defer w.close()
 	last, err := watch.Main(watch.Course{
 		Dir: dir, Step: lesson, Hints: hints.For, Files: beginning, Diff: w.diff, Try: w.try,
-	}, os.Stdout)
+	}, os.Stdin, os.Stdout)
 	switch {
 	case err != nil:
 		return broke(err)

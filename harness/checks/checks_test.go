@@ -211,3 +211,34 @@ func TestEveryFactCanFail(t *testing.T) {
 		}
 	}
 }
+
+// TestTheCourse: whoever begins step n, from step n-1, is told so by the first
+// fact, and what he is to write makes that fact true. So it goes from a dozen
+// lines that isolate nothing to the last step.
+func TestTheCourse(t *testing.T) {
+	for n := 1; n < len(Steps); n++ {
+		t.Run(Steps[n], func(t *testing.T) {
+			tryHere(t)
+			first := ForLearner(FactsAt(n), n, "")[0]
+			require.True(t, first.Adds(n), "step %d makes no fact true", n)
+			for _, name := range []string{Steps[0], Steps[n-1]} {
+				failure, err := first.Try(ours(name))
+				require.NoError(t, err)
+				require.NotNil(t, failure, "%q holds of %s", first.Claim, name)
+			}
+			failure, err := first.Try(ours(Steps[n]))
+			require.NoError(t, err)
+			require.Nil(t, failure)
+		})
+	}
+}
+
+// TestALearnersOrder: the fact that failed last, then those of the step.
+func TestALearnersOrder(t *testing.T) {
+	tryHere(t)
+	facts := ForLearner(FactsAt(2), 2, "the exit status is the command's own")
+	require.Len(t, facts, len(FactsAt(2)))
+	require.Equal(t, "the exit status is the command's own", facts[0].Claim)
+	require.Equal(t, "the command is process 1", facts[1].Claim)
+	require.Equal(t, step02[0].Claim, ForLearner(FactsAt(2), 2, "no fact at all")[0].Claim)
+}

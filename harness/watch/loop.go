@@ -50,15 +50,15 @@ type loop struct {
 }
 
 // Main runs the loop until a key or a signal ends it. Without a terminal it has
-// the program tried once, and returns what came of it.
-func Main(c Course, out *os.File) (last *Verdict, err error) {
+// the program tried once. It returns what came of the last run.
+func Main(c Course, in, out *os.File) (last *Verdict, err error) {
 	l := &loop{Course: c, out: out, progress: Load(c.Dir), news: make(chan News), ended: make(chan Verdict)}
 	step := c.Step(l.progress.Step)
 	if step == nil {
 		l.progress = Progress{Step: 1, Hints: map[string]int{}}
 		step = c.Step(1)
 	}
-	if l.tty, err = openTerminal(os.Stdin, out); err != nil {
+	if l.tty, err = openTerminal(in, out); err != nil {
 		return nil, err
 	}
 	l.model = Model{Program: c.Dir, Hints: c.Hints, Style: l.style()}
@@ -68,7 +68,8 @@ func Main(c Course, out *os.File) (last *Verdict, err error) {
 		return l.once(), nil
 	}
 	defer l.tty.restore()
-	return l.model.Verdict, l.forever()
+	err = l.forever()
+	return l.model.Verdict, err
 }
 
 // style asks the terminal, if there is one.

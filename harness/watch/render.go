@@ -80,6 +80,15 @@ func (s Style) raw(line string) string {
 	return shown + string(runes) + "\n"
 }
 
+// quote breaks a line of somebody else's between words, and keeps how far it is
+// indented.
+func (s Style) quote(line string) string {
+	line = strings.ReplaceAll(line, "\t", "    ")
+	text := strings.TrimLeft(line, " ")
+	before := min(len(line)-len(text), s.Width/2)
+	return strings.Repeat(" ", before) + s.wrap(text, before, before+4) + "\n"
+}
+
 // Head is what a run begins with.
 func (m *Model) Head() string {
 	return m.Style.paint(bold, fmt.Sprintf("step %s", m.Step.Name)) + "   lesson: " + m.Step.Lesson + "\n\n"
@@ -99,7 +108,7 @@ func (m *Model) verdict() string {
 			if len(line) > 11 && line[10] == ' ' { // "I ran      …"
 				shown += m.item(line[:11], line[11:])
 			} else {
-				shown += m.Style.raw(line)
+				shown += m.Style.quote(line)
 			}
 		}
 		return shown
@@ -110,13 +119,13 @@ func (m *Model) verdict() string {
 				shown += fmt.Sprintf("… and %d more lines\n", len(v.Lines)-i)
 				break
 			}
-			shown += m.Style.raw(line)
+			shown += m.Style.quote(line)
 		}
 		return shown
 	}
 	shown := m.Style.paint(yellow, "NO VERDICT") + "\n\n"
 	for _, line := range v.Lines {
-		shown += m.Style.raw(line)
+		shown += m.Style.quote(line)
 	}
 	return shown
 }
@@ -148,7 +157,7 @@ func (m *Model) difference(diff []string, atMost int) string {
 	shown := m.say(fmt.Sprintf("Ours does it so (- yours, + steps/%s):", m.Step.Name)) + "\n"
 	for i, line := range diff {
 		if i == atMost {
-			return shown + m.say(fmt.Sprintf("… and %d more lines: press d", len(diff)-i)) + "\n"
+			return shown + m.say(fmt.Sprintf("… and %d more: press d", len(diff)-i)) + "\n"
 		}
 		color := map[byte]string{'+': green, '-': red}[(line + " ")[0]]
 		line = m.Style.raw(line)
