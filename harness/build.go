@@ -122,9 +122,10 @@ func (b built) job() sandbox.Job {
 			"/box/checks.test": filepath.Join(b.dir, "checks.test"),
 			"/probe":           filepath.Join(b.dir, "bin/probe"),
 			// The texts, whose transcripts are run.
-			"/box/docs/README.md":         "README.md",
-			"/box/docs/steps":             "steps",
-			"/box/docs/harness/README.md": "harness/README.md",
+			"/box/docs/README.md":           "README.md",
+			"/box/docs/steps":               "steps",
+			"/box/docs/harness/README.md":   "harness/README.md",
+			"/box/docs/harness/CONTRACT.md": "harness/CONTRACT.md",
 		},
 		Dir: "/box",
 		Env: []string{"PATH=/box/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/box/own", "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM")},

@@ -27,6 +27,7 @@ var Files = []string{
 	"steps/05-user/README.md",
 	"steps/06-net/README.md",
 	"harness/README.md",
+	"harness/CONTRACT.md",
 }
 
 // A Block is what stands between two fences of a text.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -45,8 +47,8 @@ type loop struct {
 	news    chan News
 	ended   chan Verdict
 	cancel  context.CancelFunc // of the run, nil when there is none
-	started time.Time
-	again   bool // when the run has ended
+	started time.Time          // when what is tried was saved, or asked for
+	again   bool               // once the run that is on has ended
 }
 
 // Main runs the loop until a key or a signal ends it. Without a terminal it has
@@ -64,6 +66,9 @@ func Main(c Course, in, out *os.File) (last *Verdict, err error) {
 	l.model = Model{Program: c.Dir, Hints: c.Hints, Style: l.style()}
 	l.model.GoTo(*step, c.Step(step.Number+1))
 	l.model.Shown = l.progress.Hints
+	for _, claim := range l.progress.Holds {
+		l.model.holds[claim] = true
+	}
 	if l.tty == nil {
 		return l.once(), nil
 	}
@@ -110,6 +115,7 @@ func (l *loop) forever() error {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	keys := l.tty.keys()
+	l.started = time.Now()
 	l.begin()
 	var settled <-chan time.Time
 	for {
@@ -166,9 +172,6 @@ func (l *loop) begin() {
 		l.cancel()
 		return
 	}
-	if l.started.IsZero() || l.pending == nil && time.Since(l.started) > time.Second {
-		l.started = time.Now()
-	}
 	l.seen = Snap(l.Dir)
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
@@ -196,6 +199,7 @@ func (l *loop) end(v Verdict) string {
 // save keeps the progress, and says so when it cannot.
 func (l *loop) save() string {
 	l.progress.Step, l.progress.Hints = l.model.Step.Number, l.model.Shown
+	l.progress.Holds = slices.Sorted(maps.Keys(l.model.holds))
 	if err := l.progress.Save(l.Dir); err != nil {
 		return l.model.say("the progress is not kept: " + err.Error())
 	}

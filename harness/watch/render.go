@@ -157,7 +157,11 @@ func (m *Model) difference(diff []string, atMost int) string {
 	shown := m.say(fmt.Sprintf("Ours does it so (- yours, + steps/%s):", m.Step.Name)) + "\n"
 	for i, line := range diff {
 		if i == atMost {
-			return shown + m.say(fmt.Sprintf("… and %d more: press d", len(diff)-i)) + "\n"
+			more := fmt.Sprintf("… and %d more", len(diff)-i)
+			if m.Style.Keys {
+				more += ": press d"
+			}
+			return shown + m.say(more) + "\n"
 		}
 		color := map[byte]string{'+': green, '-': red}[(line + " ")[0]]
 		line = m.Style.raw(line)
