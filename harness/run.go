@@ -20,6 +20,7 @@ import (
 type booking struct {
 	ready    chan struct{}
 	log      io.Writer // takes lines that say what is made, and why
+	boxes    int       // how many, where they share this machine's kernel
 	kind     string
 	machines []sandbox.Machine
 	err      error
@@ -28,11 +29,13 @@ type booking struct {
 // book starts to make the machine that the environment asks for, and says on
 // stderr which one it is and why. Of virtual machines, which have one CPU each,
 // it makes up to atMost.
-func book(atMost int) *booking { return bookFor(os.Stderr, atMost) }
+func book(atMost int) *booking { return bookFor(os.Stderr, atMost, 1) }
 
-// bookFor is book for who reads stderr elsewhere.
-func bookFor(log io.Writer, atMost int) *booking {
-	b := &booking{ready: make(chan struct{}), log: log}
+// bookFor is book for who reads stderr elsewhere, and has work for several boxes:
+// they share this machine's CPUs, so that only what waits is done sooner, and its
+// kernel, so that what one of them does to that is seen in all.
+func bookFor(log io.Writer, atMost, boxes int) *booking {
+	b := &booking{ready: make(chan struct{}), log: log, boxes: boxes}
 	go func() {
 		defer close(b.ready)
 		if needsSudo() {
@@ -50,10 +53,14 @@ func bookFor(log io.Writer, atMost int) *booking {
 		}
 		fmt.Fprintf(b.log, "sandbox %s: %s\n", place.Name(), finding.Reason)
 		b.kind = place.Name()
-		if b.kind != "vm" {
-			atMost = 1 // the others have this machine's CPUs, and its cgroups
+		switch b.kind {
+		case "vm":
+			b.start(place, s, min(atMost, runtime.NumCPU()))
+		case "container": // takes a second to start
+			b.start(place, s, 1)
+		default:
+			b.start(place, s, boxes)
 		}
-		b.start(place, s, min(atMost, runtime.NumCPU()))
 	}()
 	return b
 }
@@ -105,6 +112,9 @@ func needsSudo() bool {
 // there will be none, so that run says why.
 func (b *booking) count() int {
 	<-b.ready
+	if needsSudo() {
+		return b.boxes // runAsRoot makes one for each job
+	}
 	return max(1, len(b.machines))
 }
 
