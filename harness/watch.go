@@ -340,7 +340,7 @@ type live struct {
 func newLive(ctx context.Context, first, kind string, said *bytes.Buffer) *live {
 	l := &live{first: first, patience: 1200 * time.Millisecond, said: said}
 	if kind == "vm" {
-		l.patience = 4 * time.Second
+		l.patience = 3 * time.Second
 	}
 	l.ctx, l.stop = context.WithCancel(ctx)
 	return l
