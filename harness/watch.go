@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -254,12 +255,15 @@ func (w *watcher) tryBuilt(ctx context.Context, b built, step int, failedLast st
 // watchVerdict is verdict for who watches.
 func (t *tally) watchVerdict(step, status int, err error, said string) watch.Verdict {
 	v := watch.Verdict{Skipped: t.skipped}
-	failed := map[string]bool{}
-	for _, f := range t.failures {
-		failed[f.name] = true
+	held := map[string]bool{}
+	for _, name := range t.counted {
+		held[name] = true
+	}
+	for _, f := range slices.Concat(t.failures, t.skips) {
+		held[f.name] = false
 	}
 	for _, name := range t.counted {
-		if !failed[name] {
+		if held[name] {
 			v.Held = append(v.Held, claim(name))
 		}
 	}

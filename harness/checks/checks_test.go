@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -219,7 +220,10 @@ func TestTheCourse(t *testing.T) {
 	for n := 1; n < len(Steps); n++ {
 		t.Run(Steps[n], func(t *testing.T) {
 			tryHere(t)
-			first := ForLearner(FactsAt(n), n, "")[0]
+			facts := ForLearner(FactsAt(n), n, "")
+			first := facts[slices.IndexFunc(facts, func(f Fact) bool {
+				return skipReason(os.Getenv("SANDBOX_KIND"), fmt.Sprintf("TestStep%02d/%s", n, subtest(f))) == ""
+			})]
 			require.True(t, first.Adds(n), "step %d makes no fact true", n)
 			for _, name := range []string{Steps[0], Steps[n-1]} {
 				failure, err := first.Try(ours(name))

@@ -135,7 +135,7 @@ func (m *Model) stepHolds(took string) string {
 	v := m.Verdict
 	line := fmt.Sprintf("%s: step %02d holds%s", m.bar(len(v.Held), len(v.Held)), m.Step.Number, took)
 	if v.Skipped > 0 {
-		line += fmt.Sprintf(", %d facts could not be tried here", v.Skipped)
+		line += fmt.Sprintf("; could not be tried here: %d more", v.Skipped)
 	}
 	shown := m.Style.paint(green, m.say(line)) + "\n"
 	switch {
