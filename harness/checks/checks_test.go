@@ -246,3 +246,14 @@ func TestALearnersOrder(t *testing.T) {
 	require.Equal(t, "the command is process 1", facts[1].Claim)
 	require.Equal(t, step02[0].Claim, ForLearner(FactsAt(2), 2, "no fact at all")[0].Claim)
 }
+
+// TestAHiddenProcIsBlamedOnMounts: it is the field's most reported mistake, and
+// all processes are gone from sight with it.
+func TestAHiddenProcIsBlamedOnMounts(t *testing.T) {
+	tryHere(t)
+	defer shorten(time.Second)()
+	failure, err := contract[0].Try(ours("broken-unmounts-proc"))
+	require.NoError(t, err)
+	require.NotNil(t, failure)
+	require.Contains(t, failure.String(), "the propagation of the mounts")
+}
