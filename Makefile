@@ -19,7 +19,7 @@ $(word 2,$(MAKECMDGOALS)): ; @:
 endif
 endif
 
-.PHONY: help doctor test-step shell test lint carry mutants harness
+.PHONY: help doctor test-step shell map test lint carry mutants harness
 
 help: ## this list
 	@echo 'learner'
@@ -27,6 +27,8 @@ help: ## this list
 	@echo '  make test-step 3      try every fact of step 3 on steps/03-mount'
 	@echo '                        PROGRAM=./work tries them on your program'
 	@echo '  make shell            a shell in a throwaway machine, with the steps in PATH'
+	@echo 'instructor'
+	@echo '  make map              what each step shares with the host: here, and as a page'
 	@echo 'maintainer'
 	@echo '  make test             everything, in the best sandbox that works here'
 	@echo '  make lint             gofmt, and vet for linux, darwin and windows'
@@ -49,6 +51,9 @@ test-step: harness ## the facts of one step
 
 shell: harness ## a shell in a sandbox
 	@$(HARNESS) shell
+
+map: harness ## what each step shares with the host
+	@$(HARNESS) map
 
 test: harness ## every test
 	@$(HARNESS) test

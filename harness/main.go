@@ -23,6 +23,7 @@ var verbs = map[string]func(args []string) error{
 	"test":      testAll,    // every test there is
 	"shell":     shell,      // a shell in a sandbox
 	"mutants":   tryMutants, // [N]: delete statements, see whether facts notice
+	"map":       drawMap,    // what each step shares with the host, and what it does not
 	"doctor":    diagnose,   // what this machine is good for
 	"exec":      execTest,   // TEST-BINARY ARG...: for go test -exec
 	"job":       runJob,     // JSON: one job, as root, for SANDBOX=host

@@ -259,7 +259,7 @@ func TestLengths(t *testing.T) {
 var (
 	tag  = regexp.MustCompile(`<[^>]*>`)
 	code = regexp.MustCompile("`[^`]*`")
-	link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	link = regexp.MustCompile(`(?:\]\(|src=")([^)"\s]+)[)"]`) // also that of a picture
 )
 
 // prose returns a text without its blocks, line by line: an empty line stands
