@@ -6,9 +6,16 @@ export CGO_ENABLED = 0
 MAKEFLAGS += --no-print-directory
 HARNESS = .build/harness
 
-# "make test-step 3" and "make mutants 3" take their number as a word: those
+# What make kit makes, unpacked here, is used instead of the network.
+ifneq ($(wildcard .kit/mod),)
+export GOMODCACHE := $(CURDIR)/.kit/mod
+export CFS_CACHE := $(CURDIR)/.kit/cache
+export GOPROXY := off
+endif
+
+# "make test-step 3", "make mutants 3" and "make demo 3" take their number as a word: those
 # words are no targets of any other command.
-ifneq ($(filter test-step mutants,$(firstword $(MAKECMDGOALS))),)
+ifneq ($(filter test-step mutants demo,$(firstword $(MAKECMDGOALS))),)
 ifneq ($(word 3,$(MAKECMDGOALS)),)
 $(error one number at a time: make $(firstword $(MAKECMDGOALS)) $(word 2,$(MAKECMDGOALS)))
 endif
@@ -19,7 +26,7 @@ $(word 2,$(MAKECMDGOALS)): ; @:
 endif
 endif
 
-.PHONY: help doctor test-step shell map test lint carry mutants harness
+.PHONY: help doctor test-step shell map demo kit test lint carry mutants harness
 
 help: ## this list
 	@echo 'learner'
@@ -29,6 +36,8 @@ help: ## this list
 	@echo '  make shell            a shell in a throwaway machine, with the steps in PATH'
 	@echo 'instructor'
 	@echo '  make map              what each step shares with the host: here, and as a page'
+	@echo '  make demo 3           the attack of step 3 in two panes: the host, a container'
+	@echo '  make kit              an archive for machines without internet, or without Debian'
 	@echo 'maintainer'
 	@echo '  make test             everything, in the best sandbox that works here'
 	@echo '  make lint             gofmt, and vet for linux, darwin and windows'
@@ -54,6 +63,12 @@ shell: harness ## a shell in a sandbox
 
 map: harness ## what each step shares with the host
 	@$(HARNESS) map
+
+demo: harness ## the attack of one step, shown
+	@$(HARNESS) demo $(N)
+
+kit: harness ## all that is fetched, as one archive
+	@$(HARNESS) kit
 
 test: harness ## every test
 	@$(HARNESS) test

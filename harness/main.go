@@ -23,6 +23,9 @@ var verbs = map[string]func(args []string) error{
 	"test":      testAll,    // every test there is
 	"shell":     shell,      // a shell in a sandbox
 	"mutants":   tryMutants, // [N]: delete statements, see whether facts notice
+	"kit":       makeKit,    // all that the harness takes from the network, as one archive
+	"demo":      playDemo,   // N: the attack of step N in two panes, host and container
+	"demo-pane": demoPane,   // SOCKET SIDE: what runs in one of them
 	"map":       drawMap,    // what each step shares with the host, and what it does not
 	"doctor":    diagnose,   // what this machine is good for
 	"exec":      execTest,   // TEST-BINARY ARG...: for go test -exec
