@@ -120,10 +120,13 @@ func (b built) job() sandbox.Job {
 			"/box/checks.test": filepath.Join(b.dir, "checks.test"),
 			"/probe":           filepath.Join(b.dir, "bin/probe"),
 			// The texts, whose transcripts are run.
-			"/box/docs/README.md":         "README.md",
-			"/box/docs/steps":             "steps",
-			"/box/docs/harness/README.md": "harness/README.md",
-			"/box/docs/map.svg":           mapPicture, // which is measured anew
+			"/box/docs/README.md":             "README.md",
+			"/box/docs/steps":                 "steps",
+			"/box/docs/harness/README.md":     "harness/README.md",
+			"/box/docs/harness/instructor.md": "harness/instructor.md",
+			"/box/docs/harness/places.md":     "harness/places.md",
+			"/box/docs/map.svg":               mapPicture,           // which is measured anew
+			"/box/docs/nest":                  ".devcontainer/nest", // which is run
 		},
 		Dir: "/box",
 		Env: []string{"PATH=/box/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/box/own", "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM")},

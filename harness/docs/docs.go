@@ -27,6 +27,8 @@ var Files = []string{
 	"steps/05-user/README.md",
 	"steps/06-net/README.md",
 	"harness/README.md",
+	"harness/instructor.md",
+	"harness/places.md",
 }
 
 // A Block is what stands between two fences of a text.
