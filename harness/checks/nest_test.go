@@ -16,7 +16,7 @@ import (
 // there is nothing to do, and nothing is done.
 func TestTheDevContainersCgroupIsSharedOut(t *testing.T) {
 	tryHere(t)
-	h, found := hierarchyOf("pids")
+	h, found := hierarchyOf("memory")
 	require.True(t, found)
 	root := h.mount.Target + "/nested"
 	require.NoError(t, os.Mkdir(root, 0o755))
@@ -26,7 +26,7 @@ func TestTheDevContainersCgroupIsSharedOut(t *testing.T) {
 	defer func() { _ = sleeper.Process.Kill(); _ = sleeper.Wait() }()
 	require.NoError(t, os.WriteFile(root+"/cgroup.procs", []byte(itoa(sleeper.Process.Pid)), 0))
 	if h.v2 {
-		require.Error(t, os.WriteFile(root+"/cgroup.subtree_control", []byte("+pids"), 0), "it is busy")
+		require.Error(t, os.WriteFile(root+"/cgroup.subtree_control", []byte("+memory"), 0), "it is busy")
 	}
 	out, err := exec.Command("sh", texts+"/nest", root).CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -36,7 +36,7 @@ func TestTheDevContainersCgroupIsSharedOut(t *testing.T) {
 	}
 	shared, err := os.ReadFile(root + "/cgroup.subtree_control")
 	require.NoError(t, err)
-	require.Contains(t, strings.Fields(string(shared)), "pids")
+	require.Contains(t, strings.Fields(string(shared)), "memory")
 	inLeaf, err := os.ReadFile(root + "/init/cgroup.procs")
 	require.NoError(t, err)
 	require.Equal(t, itoa(sleeper.Process.Pid), strings.TrimSpace(string(inLeaf)))

@@ -29,6 +29,7 @@ func (s *Stage) tmux(args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
+	cmd.Env = append(cmd.Env, "SHELL=/bin/sh") // it runs the panes' commands, whatever the user's is
 	return cmd
 }
 

@@ -66,7 +66,7 @@ var Scenes = map[int]Scene{
 		{Host, "", "rm /secret", ""},
 	}},
 	6: {"a network of its own", []Line{
-		{Host, "A service that trusts whoever is on this machine.", "probe serve 127.0.0.1:8080 >/tmp/said & until grep -q serving /tmp/said; do :; done", ""},
+		{Host, "A service that trusts whoever is on this machine.", "probe serve 127.0.0.1:8080 >/tmp/said & until grep -qs serving /tmp/said; do :; done", ""},
 		{"05-user", "In step 05 that is the container, too. The attack:", "probe connect tcp:127.0.0.1:8080", "127.0.0.1"},
 		{"06-net", "Step 06, the same attack:", "probe connect tcp:127.0.0.1:8080", "connection refused"},
 		{"06-net", "The proof: another loopback, and a cable.", "grep -o '[a-z]*[0-9]*:' /proc/net/dev", "lo:\neth0:"},
