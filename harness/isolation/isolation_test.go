@@ -154,3 +154,24 @@ func TestThePageNeedsNothingElse(t *testing.T) {
 		require.NotContains(t, page, word)
 	}
 }
+
+// TestAnEngineIsComparedWithItsOwnHost: on another machine the numbers of
+// namespaces mean nothing.
+func TestAnEngineIsComparedWithItsOwnHost(t *testing.T) {
+	m := recorded(t)
+	own := func(c probe.Column) Sharing {
+		for _, r := range NewTable(probe.Measurement{Columns: []probe.Column{m.Columns[0], c}}).Rows {
+			if r.Name == "user namespace" {
+				return r.Cells[1].Sharing
+			}
+		}
+		return Partly
+	}
+	engine := m.Columns[8]
+	engine.Outside.Namespaces = map[string]string{"user": "user:[7]"}
+	require.Equal(t, Own, own(engine))
+	engine.Base = &probe.Column{Outside: probe.Outside{Namespaces: map[string]string{"user": "user:[7]"}}}
+	require.Equal(t, Shared, own(engine))
+	m.Columns = append(m.Columns, engine)
+	require.Contains(t, Terminal(m, 80, false), "runc: on this machine and compared with it")
+}
