@@ -1,0 +1,110 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// The container's ids are the host's from hostID on. No login has them, so that
+// the container's root may do on the host what anybody may. (Where useradd(8)
+// gave them to a user for his own containers, see subuid(5), they are his too.)
+const hostID, ids = 100000, 65536
+
+// privileged tells whether these ids are ours to give. An ordinary user has
+// only his own, also as root of a user namespace, see user_namespaces(7).
+func privileged() bool {
+	idMap, _ := os.ReadFile("/proc/self/uid_map")
+	return os.Geteuid() == 0 && string(idMap) == "         0          0 4294967295\n"
+}
+
+// unlessOrdinary returns err to root. To an ordinary user it is a warning: this
+// is what he cannot have.
+func unlessOrdinary(what string, err error) error {
+	if err == nil || privileged() {
+		return err
+	}
+	warn(fmt.Sprintf("no %s: %v", what, err))
+	return nil
+}
+
+// defaultMappings are those of `run CMD`: root inside is nobody outside.
+func defaultMappings(root, size int) []specs.LinuxIDMapping {
+	return []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(root), Size: uint32(size)}}
+}
+
+// asRoot makes who is born with attr the root of a new user namespace with the
+// mappings of linux.
+func asRoot(attr *syscall.SysProcAttr, linux *specs.Linux) {
+	attr.Cloneflags |= syscall.CLONE_NEWUSER
+	attr.UidMappings, attr.GidMappings = idMap(linux.UIDMappings), idMap(linux.GIDMappings)
+	// A user who could leave a group would get at what is kept from the group.
+	attr.GidMappingsEnableSetgroups = os.Geteuid() == 0
+	// Only root keeps capabilities in execve(2), see capabilities(7).
+	attr.Credential = &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: !attr.GidMappingsEnableSetgroups}
+}
+
+// idMap is mappings as the syscall package has them.
+func idMap(mappings []specs.LinuxIDMapping) (m []syscall.SysProcIDMap) {
+	for _, ids := range mappings {
+		m = append(m, syscall.SysProcIDMap{ContainerID: int(ids.ContainerID), HostID: int(ids.HostID), Size: int(ids.Size)})
+	}
+	return m
+}
+
+// setUser gives up what init is: groups first, for the user may not change
+// them. The capabilities stay until they are set, see PR_SET_KEEPCAPS(2const).
+func setUser(u specs.User) error {
+	groups := make([]int, len(u.AdditionalGids))
+	for i, gid := range u.AdditionalGids {
+		groups[i] = int(gid)
+	}
+	if denied, _ := os.ReadFile("/proc/self/setgroups"); len(groups) > 0 || string(denied) != "deny\n" {
+		if err := unix.Setgroups(groups); err != nil {
+			return fmt.Errorf("set additional groups to %v: %w", groups, err)
+		}
+	}
+	if err := unix.Setresgid(int(u.GID), int(u.GID), int(u.GID)); err != nil {
+		return fmt.Errorf("set group to %d: %w", u.GID, err)
+	}
+	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("keep capabilities: %w", err)
+	}
+	if err := unix.Setresuid(int(u.UID), int(u.UID), int(u.UID)); err != nil {
+		return fmt.Errorf("set user to %d: %w", u.UID, err)
+	}
+	return nil
+}
+
+// runAsRoot runs this program again for an ordinary user. As root of a user
+// namespace of his own he may mount: there all goes on as for root.
+func runAsRoot() (status int, err error) {
+	warn("no ids but 0: an ordinary user may map only his own")
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	asRoot(attr, &specs.Linux{UIDMappings: defaultMappings(os.Geteuid(), 1), GIDMappings: defaultMappings(os.Getegid(), 1)})
+	process, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{
+		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: attr})
+	if err != nil {
+		return 0, explain(fmt.Errorf("create user namespace: %w", err))
+	}
+	c := &container{process: process, started: make(chan error, 1)}
+	c.notify()
+	// Who sends SIGINT to this process only, sends it to nobody else. From a
+	// terminal the other gets it twice, and passes on neither.
+	interrupts := make(chan os.Signal, 16)
+	if !signal.Ignored(unix.SIGINT) {
+		signal.Notify(interrupts, unix.SIGINT)
+	}
+	go func() {
+		for sig := range interrupts {
+			process.Signal(sig)
+		}
+	}()
+	return c.wait(func() error { return nil })
+}
