@@ -25,6 +25,7 @@ func start(root, id string) error {
 	if err != nil {
 		return err
 	}
+	defer s.lock.Close()
 	if s.Status != specs.StateCreated {
 		return fmt.Errorf("cannot start a container that is %s", s.Status)
 	}
@@ -120,7 +121,11 @@ func remove(root, id string, force bool) error {
 	if errors.Is(err, errMissing) && force {
 		return nil
 	}
-	if s == nil || err != nil && !force {
+	if s == nil {
+		return err
+	}
+	defer s.lock.Close()
+	if err != nil && !force {
 		return err
 	}
 	if s.Status != specs.StateStopped {
@@ -186,6 +191,7 @@ func pause(root, id string, frozen bool) error {
 	if err != nil {
 		return err
 	}
+	defer s.lock.Close()
 	switch {
 	case frozen && s.Status != specs.StateRunning && s.Status != specs.StateCreated:
 		return fmt.Errorf("cannot pause a container that is %s", s.Status)
@@ -202,6 +208,7 @@ func update(root, id, file string) error {
 	if err != nil {
 		return err
 	}
+	defer s.lock.Close()
 	if s.Status == specs.StateStopped {
 		return errNotRunning
 	}

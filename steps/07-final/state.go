@@ -99,7 +99,7 @@ func loadState(root, id string) (*state, error) {
 	if err == nil {
 		err = json.Unmarshal(data, s)
 	}
-	if err != nil { // still one that can be deleted
+	if err != nil { // but it can be deleted
 		s.ID, s.Status = id, "broken"
 		return s, fmt.Errorf("read state of container %s: %w", id, err)
 	}
@@ -107,7 +107,8 @@ func loadState(root, id string) (*state, error) {
 	return s, nil
 }
 
-// lockState is loadState for those who change something: one at a time.
+// lockState is loadState for those who change something: one at a time. The
+// caller closes the lock.
 func lockState(root, id string) (*state, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
@@ -117,7 +118,8 @@ func lockState(root, id string) (*state, error) {
 		return nil, err
 	}
 	loaded, err := loadState(root, id)
-	if loaded == nil {
+	if loaded == nil || errors.Is(err, errMissing) { // deleted while we waited
+		s.lock.Close()
 		return nil, err
 	}
 	loaded.lock = s.lock
