@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -126,6 +127,10 @@ func (c console) mountOnDevConsole() error {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
 	defer unix.Close(target)
+	var found unix.Stat_t
+	if err := unix.Fstat(target, &found); err != nil || found.Mode&unix.S_IFMT == unix.S_IFLNK {
+		return fmt.Errorf("mount %s on %s: %w", c.name, path, cmp.Or(err, errors.New("it is a symbolic link")))
+	}
 	err = unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	if err != nil {
 		return fmt.Errorf("mount %s on %s: %w", c.name, path, err)
