@@ -4,11 +4,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -19,7 +21,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -30,7 +32,7 @@ func init() {
 	if len(os.Args) < 2 || os.Args[0] != "joined" {
 		return
 	}
-	play := map[string]func([]string){"wait": playWait, "exit": playExit, "orphan": playOrphan, "spy": playSpy, "console": playConsole}[os.Args[1]]
+	play := map[string]func([]string){"wait": playWait, "exit": playExit, "orphan": playOrphan, "spy": playSpy, "console": playConsole, "ordinary": playOrdinary}[os.Args[1]]
 	play(os.Args[2:])
 	os.Exit(0)
 }
@@ -87,6 +89,53 @@ func playSpy(args []string) {
 	fmt.Println("mem:", reason(err))
 	_, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, 0, 0, 0)
 	fmt.Println("ptrace:", reason(errno))
+}
+
+// playOrdinary is a user who makes namespaces, and joins them with a second
+// process. It prints what of that is not as it should be.
+func playOrdinary([]string) {
+	self, err := os.Open("/proc/self/exe")
+	try := func(act func() error) {
+		if err == nil {
+			err = act()
+		}
+	}
+	own := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(os.Geteuid()), Size: 1}}
+	attr := spawnAttr{New: allKinds, UIDMappings: own, GIDMappings: own, DenySetgroups: true,
+		Exe: self, Args: []string{"joined", "wait"}, Files: []*os.File{os.Stdin, os.Stderr, os.Stderr}}
+	var first, second *spawned
+	try(func() (err error) { first, err = spawn(&attr); return })
+	try(func() error { return first.start() })
+	var join []namespaceFD
+	for _, ns := range slices.Backward(namespaceKinds) {
+		try(func() error {
+			file, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", first.Pid, ns.name))
+			join = append(join, namespaceFD{ns.kind, file})
+			return err
+		})
+	}
+	attr = spawnAttr{Join: join, Exe: self, Args: attr.Args, Files: attr.Files}
+	try(func() (err error) { second, err = spawn(&attr); return })
+	try(func() error { return second.start() })
+	for _, ns := range namespaceKinds {
+		try(func() error {
+			one, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", first.Pid, ns.name))
+			two, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", second.Pid, ns.name))
+			if one != two {
+				return fmt.Errorf("%s is not %s", two, one)
+			}
+			return cmp.Or(err, err2)
+		})
+	}
+	if err != nil {
+		fmt.Println(err)
+	}
+	for _, p := range []*spawned{second, first} {
+		if p != nil {
+			p.Kill()
+			p.Wait()
+		}
+	}
 }
 
 // reason returns the name of the errno in err.
@@ -267,14 +316,14 @@ func TestSpawnJoins(t *testing.T) {
 			for _, flags := range tries {
 				p, err := cast(t, spawnAttr{Join: namespaces(t, holder.Pid, flags)}, "wait")
 				require.NoError(t, err, "%#x", flags)
-				require.Empty(t, cmp.Diff(expected(t, holder.Pid, flags), namesOf(t, p.Pid)), "%#x, before start", flags)
+				require.Empty(t, gocmp.Diff(expected(t, holder.Pid, flags), namesOf(t, p.Pid)), "%#x, before start", flags)
 				p.perform(t)
-				require.Empty(t, cmp.Diff(expected(t, holder.Pid, flags), namesOf(t, p.Pid)), "%#x", flags)
+				require.Empty(t, gocmp.Diff(expected(t, holder.Pid, flags), namesOf(t, p.Pid)), "%#x", flags)
 				ids, groups := "0 0 0 0", status(t, os.Getpid(), "Groups")[0]
 				if flags&unix.CLONE_NEWUSER != 0 {
 					ids, groups = "100000 100000 100000 100000", ""
 				}
-				require.Empty(t, cmp.Diff(
+				require.Empty(t, gocmp.Diff(
 					[]string{strconv.Itoa(os.Getpid()), ids, ids, groups, "0000000000000000"},
 					status(t, p.Pid, "PPid", "Uid", "Gid", "Groups", "SigBlk")), "%#x", flags)
 				p.end(t)
@@ -337,6 +386,33 @@ func TestSpawnCreatesWhatItDoesNotJoin(t *testing.T) {
 			p.end(t)
 		}
 	}
+}
+
+func TestSpawnForAnOrdinaryUser(t *testing.T) {
+	needsRootInSandbox(t)
+	cmd := exec.Command("/proc/self/exe", "ordinary")
+	cmd.Args[0] = "joined"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1234, Gid: 1234}}
+	hangs, stdin, err := os.Pipe() // else wait ends by itself
+	require.NoError(t, err)
+	defer stdin.Close()
+	cmd.Stdin = hangs
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	require.Empty(t, string(out))
+}
+
+func TestSpawnKeepsIgnoredSignals(t *testing.T) {
+	needsRootInSandbox(t)
+	signal.Ignore(unix.SIGHUP)
+	defer signal.Reset(unix.SIGHUP)
+	signal.Notify(make(chan os.Signal, 1), unix.SIGUSR1)
+	defer signal.Reset(unix.SIGUSR1)
+	p, err := cast(t, spawnAttr{}, "wait")
+	require.NoError(t, err)
+	p.perform(t)
+	require.Equal(t, "0000000000000001", status(t, p.Pid, "SigIgn")[0])
+	p.end(t)
 }
 
 func TestSpawnedIsTheFirstOfANewPIDNamespace(t *testing.T) {
