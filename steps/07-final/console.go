@@ -182,11 +182,7 @@ func proxy(master, terminal, output *os.File) (wait func(), err error) {
 				}
 			}
 		}()
-		restore = func() {
-			signal.Stop(resized)
-			close(resized)
-			unix.IoctlSetTermios(in, unix.TCSETS, saved)
-		}
+		restore = func() { unix.IoctlSetTermios(in, unix.TCSETS, saved) }
 	}
 	drained := make(chan struct{})
 	go io.Copy(master, terminal)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -48,7 +47,7 @@ func playConsole(args []string) {
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, unix.SIGWINCH)
 	tty, err := os.Open("/dev/console")
-	fmt.Println("open", err)
+	fmt.Fprintln(os.Stderr, "open", err)
 	tty.Close()
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		if lines.Text() == "await size" {
@@ -164,22 +163,23 @@ func TestProxyJoinsTwoTerminals(t *testing.T) {
 	master, err := receiveConsole(socket)
 	require.NoError(t, err)
 	defer master.Close()
-	until := func(lines *bufio.Reader, want string) {
-		for text := ""; !strings.Contains(text, want); {
-			text, err = lines.ReadString('\n')
+	expect := func(lines *bufio.Reader, want ...string) {
+		for _, want := range want {
+			text, err := lines.ReadString('\n')
 			require.NoError(t, err)
+			require.Equal(t, want+"\r\n", text)
 		}
 	}
-	until(bufio.NewReader(master), "open <nil>\r\n")
+	expect(bufio.NewReader(master), "leads true console true owner 1234 /dev/pts/0", "open <nil>")
 	wait, err := proxy(master, outer.slave, outer.slave)
 	require.NoError(t, err)
 	lines := bufio.NewReader(outer.master)
 	fmt.Fprint(outer.master, "await size\n")
-	until(lines, "got await size 11 22 <nil>\r\n")
+	expect(lines, "await size", "got await size 11 22 <nil>") // one echo only: the outer terminal is raw
 	require.NoError(t, unix.IoctlSetWinsize(int(outer.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 5, Col: 6}))
 	require.NoError(t, syscall.Kill(os.Getpid(), unix.SIGWINCH)) // which the terminal sends to its foreground
 	fmt.Fprint(outer.master, "await size\n")
-	until(lines, "got await size 5 6 <nil>\r\n")
+	expect(lines, "await size", "got await size 5 6 <nil>")
 	fmt.Fprint(outer.master, "\x04")
 	p.end(t)
 	wait()

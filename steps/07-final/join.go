@@ -180,7 +180,6 @@ func (p *spawned) start() error {
 // abandon ends a process that is not to be started after all.
 func (p *spawned) abandon() {
 	p.socket.Close()
-	p.Kill()
 	p.Wait()
 }
 

@@ -296,6 +296,8 @@ func noChildren(t testing.TB) {
 
 func TestSpawnJoins(t *testing.T) {
 	needsRootInSandbox(t)
+	require.NoError(t, syscall.Setgroups([]int{4242}))
+	defer syscall.Setgroups(nil)
 	for _, held := range []struct {
 		name  string
 		flags uintptr
@@ -319,7 +321,7 @@ func TestSpawnJoins(t *testing.T) {
 				require.Empty(t, gocmp.Diff(expected(t, holder.Pid, flags), namesOf(t, p.Pid)), "%#x, before start", flags)
 				p.perform(t)
 				require.Empty(t, gocmp.Diff(expected(t, holder.Pid, flags), namesOf(t, p.Pid)), "%#x", flags)
-				ids, groups := "0 0 0 0", status(t, os.Getpid(), "Groups")[0]
+				ids, groups := "0 0 0 0", "4242"
 				if flags&unix.CLONE_NEWUSER != 0 {
 					ids, groups = "100000 100000 100000 100000", ""
 				}
@@ -386,6 +388,20 @@ func TestSpawnCreatesWhatItDoesNotJoin(t *testing.T) {
 			p.end(t)
 		}
 	}
+}
+
+// A network namespace made by an engine belongs to the host's user namespace:
+// the container's root could not join it.
+func TestSpawnJoinsWhatTheUserNamespaceDoesNotOwn(t *testing.T) {
+	needsRootInSandbox(t)
+	user, net := hold(t, unix.CLONE_NEWUSER), hold(t, unix.CLONE_NEWNET)
+	join := append(namespaces(t, user.Pid, unix.CLONE_NEWUSER), namespaces(t, net.Pid, unix.CLONE_NEWNET)...)
+	p, err := cast(t, spawnAttr{Join: join}, "wait")
+	require.NoError(t, err)
+	p.perform(t)
+	names := namesOf(t, p.Pid)
+	require.Equal(t, []string{namesOf(t, user.Pid)[0], namesOf(t, net.Pid)[3]}, []string{names[0], names[3]})
+	p.end(t)
 }
 
 func TestSpawnForAnOrdinaryUser(t *testing.T) {
@@ -569,6 +585,13 @@ func TestSpawnedDiesWithItsParent(t *testing.T) {
 // more than it will ever have.
 func TestSpawnedIsHiddenFromTheContainer(t *testing.T) {
 	needsRootInSandbox(t)
+	if os.Getenv("SANDBOX_KIND") == "vm" { // elsewhere it is the machine's
+		const path = "/proc/sys/fs/suid_dumpable" // on a change of ids dumpable becomes this
+		before, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, []byte("1"), 0))
+		defer os.WriteFile(path, before, 0)
+	}
 	holder := hold(t, allKinds)
 	spy := func(pid int) string {
 		p, err := cast(t, spawnAttr{Join: namespaces(t, holder.Pid, allKinds)}, "spy", strings.Fields(status(t, pid, "NSpid")[0])[1])
