@@ -52,7 +52,7 @@ func dispatch(args []string) (status int, err error) {
 		fmt.Printf("containers-from-scratch version %s\ncommit: none\nspec: %s\ngo: %s\n", version, specs.Version, runtime.Version())
 		return 0, nil
 	case f.NArg() == 0:
-		return usage()
+		return oneLineUsage()
 	case f.Arg(0) == "help":
 		printUsage()
 		return 0, nil
@@ -78,8 +78,8 @@ func dispatch(args []string) (status int, err error) {
 	return 0, commandError{fmt.Errorf("there is no command %q: see %s help", f.Arg(0), filepath.Base(os.Args[0])), 125}
 }
 
-// usage says in one line what the program wants, as all steps do.
-func usage() (status int, err error) {
+// oneLineUsage says in one line what the program wants, as all steps do.
+func oneLineUsage() (status int, err error) {
 	fmt.Fprintf(os.Stderr, "usage: %s run CMD [ARG...]\n", filepath.Base(os.Args[0]))
 	return 125, nil
 }
@@ -247,13 +247,14 @@ func defineRun(f *flag.FlagSet, root *string) func([]string) (int, error) {
 		case people && oci:
 			return 0, errors.New("run: flags of a bundle and of a command do not go together: config.json has them")
 		case oci && len(args) == 1:
+			c.run = true
 			status, err := run(*root, args[0], c)
 			if _, ok := errors.AsType[commandError](err); err != nil && !ok {
 				err = commandError{err, 1}
 			}
 			return status, err
 		case oci || len(args) == 0:
-			return usage()
+			return oneLineUsage()
 		}
 		return runCommand(o, args)
 	}

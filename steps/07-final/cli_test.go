@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// call dispatches args and returns what main would exit with.
-func call(args ...string) (status int, err error) {
+// dispatched dispatches args and returns what main would exit with.
+func dispatched(args ...string) (status int, err error) {
 	status, err = dispatch(args)
 	if e, ok := errors.AsType[commandError](err); ok {
 		return e.status, err
@@ -28,7 +28,7 @@ func TestFlagsComeInEveryForm(t *testing.T) {
 		{"--root=" + root, "--log=" + log, "--log-format=json", "delete", "--force=true", "c"},
 		{"-root", root, "delete", "-f", "c"},
 	} {
-		status, err := call(args...)
+		status, err := dispatched(args...)
 		require.NoError(t, err, args)
 		require.Zero(t, status)
 	}
@@ -55,7 +55,7 @@ func TestStatusesOfFailures(t *testing.T) {
 		{1, "--systemd-cgroup is not supported", []string{"--systemd-cgroup", "state", "c"}},
 		{1, "neither text nor json", []string{"--log-format", "xml", "state", "c"}},
 	} {
-		status, err := call(append([]string{"--root", root}, c.args...)...)
+		status, err := dispatched(append([]string{"--root", root}, c.args...)...)
 		require.ErrorContains(t, err, c.text)
 		require.Equal(t, c.status, status, c.args)
 	}

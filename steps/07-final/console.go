@@ -195,3 +195,24 @@ func proxy(master, terminal, output *os.File) (wait func(), err error) {
 		restore()
 	}, nil
 }
+
+// dialConsole connects to the socket that is to get the terminal's master; nil
+// is for a process without one.
+func dialConsole(p *specs.Process, path string) (*os.File, error) {
+	switch {
+	case p.Terminal && path == "":
+		return nil, errors.New("process.terminal needs --console-socket")
+	case !p.Terminal && path != "":
+		return nil, errors.New("--console-socket is for a process with terminal: true")
+	case path == "":
+		return nil, nil
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to console socket %s: %w", path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}

@@ -20,7 +20,7 @@ type createOptions struct {
 	consoleSocket string
 	preserveFDs   int
 	noKeyring     bool
-	detach        bool // run only
+	run, detach   bool // start the command, too; do not wait
 }
 
 // create makes the container of a bundle, all but the command: see operation
@@ -48,7 +48,7 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	console, err := dialConsole(o.consoleSocket)
+	console, err := dialConsole(spec.Process, o.consoleSocket)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -79,13 +79,17 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return nil, nil, err
 	}
 	defer listener.Close()
-	if c, err = reexec(spec, preserved(o.preserveFDs), console, listener); err != nil {
+	idmapped, sources, err := idmappedFiles(spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c, err = reexec(spec, preserved(o.preserveFDs), append([]*os.File{console, listener}, sources...)...); err != nil {
 		return nil, nil, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	if err = errors.Join(group.create(spec.Linux.Resources), group.add(c.process.Pid)); err != nil {
 		return s, c, fmt.Errorf("create cgroup: %w", err)
 	}
-	if err = adjustOOM(c.process.Pid, spec.Process); err != nil {
+	if err = adjust(c.process.Pid, spec); err != nil {
 		return s, c, err
 	}
 	s.Pid = c.process.Pid
@@ -93,7 +97,7 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return s, c, err
 	}
 	config := initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
-		Keyring: !o.noKeyring, Preserve: o.preserveFDs, Console: console != nil, Listener: !o.detach, ID: id, State: s.public(specs.StateCreated)}
+		Keyring: !o.noKeyring, Preserve: o.preserveFDs, Console: console != nil, Listener: !o.run, IDMapped: idmapped, ID: id, State: s.public(specs.StateCreated)}
 	err = c.configure(config, func() error {
 		h := hooks(spec)
 		if err := runHooks("prestart", h.Prestart, *config.State); err != nil { // deprecated; Docker's network is one
@@ -109,6 +113,17 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return s, c, err
 	}
 	return s, c, writePid(o.pidFile, s.Pid)
+}
+
+// adjust does for process pid what it could not do itself in its user namespace.
+func adjust(pid int, spec *specs.Spec) error {
+	if err := setOOMScoreAdj(pid, spec.Process.OOMScoreAdj); err != nil {
+		return err
+	}
+	if !hasNamespace(spec, specs.UserNamespace) {
+		return nil
+	}
+	return raiseRlimits(pid, spec.Process.Rlimits)
 }
 
 // public is the part of the state that others get to see.

@@ -47,7 +47,7 @@ func execIn(root, id string, o execOptions, command []string) (status int, err e
 	if err != nil {
 		return 0, err
 	}
-	console, err := dialConsole(o.consoleSocket)
+	console, err := dialConsole(spec.Process, o.consoleSocket)
 	if err != nil {
 		return 0, err
 	}
@@ -56,7 +56,7 @@ func execIn(root, id string, o execOptions, command []string) (status int, err e
 		return 0, fmt.Errorf("exec in container %s: %w", id, err)
 	}
 	defer c.kill()
-	if err := adjustOOM(c.process.Pid, spec.Process); err != nil {
+	if err := adjust(c.process.Pid, spec); err != nil {
 		return 0, err
 	}
 	err = c.configure(initConfig{Spec: spec, Exec: true, Seccomp: filter, SeccompFlags: flags,

@@ -237,8 +237,8 @@ func hold(t testing.TB, flags uintptr) *part {
 	return p
 }
 
-// namespaces opens those of process pid that flags name.
-func namespaces(t testing.TB, pid int, flags uintptr) (fds []namespaceFD) {
+// allNamespaces opens those of process pid that flags name.
+func allNamespaces(t testing.TB, pid int, flags uintptr) (fds []namespaceFD) {
 	t.Helper()
 	for _, ns := range namespaceKinds {
 		if flags&ns.kind != 0 {
@@ -316,7 +316,7 @@ func TestSpawnJoins(t *testing.T) {
 				}
 			}
 			for _, flags := range tries {
-				p, err := cast(t, spawnAttr{Join: namespaces(t, holder.Pid, flags)}, "wait")
+				p, err := cast(t, spawnAttr{Join: allNamespaces(t, holder.Pid, flags)}, "wait")
 				require.NoError(t, err, "%#x", flags)
 				require.Empty(t, gocmp.Diff(expected(t, holder.Pid, flags), namesOf(t, p.Pid)), "%#x, before start", flags)
 				p.perform(t)
@@ -344,10 +344,10 @@ func TestSpawnCreatesWhatItDoesNotJoin(t *testing.T) {
 			ids := "0 0 0 0"
 			owner := namesOf(t, os.Getpid())[0]
 			if joined == unix.CLONE_NEWNET { // owned by the host's user namespace
-				attr.Join = namespaces(t, host.Pid, joined)
+				attr.Join = allNamespaces(t, host.Pid, joined)
 			} else if joined != 0 {
 				holder := hold(t, joined)
-				attr.Join = namespaces(t, holder.Pid, joined)
+				attr.Join = allNamespaces(t, holder.Pid, joined)
 				owner = namesOf(t, holder.Pid)[0]
 			}
 			if (joined|created)&unix.CLONE_NEWUSER != 0 {
@@ -371,7 +371,7 @@ func TestSpawnCreatesWhatItDoesNotJoin(t *testing.T) {
 				if created&ns.kind == 0 || ns.kind == unix.CLONE_NEWUSER {
 					continue
 				}
-				file := namespaces(t, p.Pid, ns.kind)[0].File
+				file := allNamespaces(t, p.Pid, ns.kind)[0].File
 				parent, err := unix.IoctlRetInt(int(file.Fd()), unix.NS_GET_USERNS)
 				require.NoError(t, err)
 				link, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", parent))
@@ -395,7 +395,7 @@ func TestSpawnCreatesWhatItDoesNotJoin(t *testing.T) {
 func TestSpawnJoinsWhatTheUserNamespaceDoesNotOwn(t *testing.T) {
 	needsRootInSandbox(t)
 	user, net := hold(t, unix.CLONE_NEWUSER), hold(t, unix.CLONE_NEWNET)
-	join := append(namespaces(t, user.Pid, unix.CLONE_NEWUSER), namespaces(t, net.Pid, unix.CLONE_NEWNET)...)
+	join := append(allNamespaces(t, user.Pid, unix.CLONE_NEWUSER), allNamespaces(t, net.Pid, unix.CLONE_NEWNET)...)
 	p, err := cast(t, spawnAttr{Join: join}, "wait")
 	require.NoError(t, err)
 	p.perform(t)
@@ -455,7 +455,7 @@ func TestNewCgroupNamespaceBeginsAtTheCgroupOfStart(t *testing.T) {
 func TestSpawnReturnsTheExitStatus(t *testing.T) {
 	needsRootInSandbox(t)
 	holder := hold(t, allKinds)
-	p, err := cast(t, spawnAttr{Join: namespaces(t, holder.Pid, allKinds)}, "exit", "7")
+	p, err := cast(t, spawnAttr{Join: allNamespaces(t, holder.Pid, allKinds)}, "exit", "7")
 	require.NoError(t, err)
 	require.NoError(t, p.start())
 	state, err := p.Wait()
@@ -470,13 +470,13 @@ func TestSpawnNamesWhatFails(t *testing.T) {
 		require.NoError(t, err)
 		holder.perform(t)
 		defer holder.end(t)
-		wrong := namespaces(t, holder.Pid, unix.CLONE_NEWUTS|unix.CLONE_NEWNET)
+		wrong := allNamespaces(t, holder.Pid, unix.CLONE_NEWUTS|unix.CLONE_NEWNET)
 		wrong[1].Kind = unix.CLONE_NEWIPC
 		_, err = cast(t, spawnAttr{Join: wrong}, "wait")
 		require.EqualError(t, err, fmt.Sprintf("start /proc/self/exe: join namespace /proc/%d/ns/net: invalid argument", holder.Pid))
 
 		twice := unix.CLONE_NEWUSER // one may not join the own user namespace
-		_, err = cast(t, spawnAttr{Join: namespaces(t, os.Getpid(), uintptr(twice))}, "wait")
+		_, err = cast(t, spawnAttr{Join: allNamespaces(t, os.Getpid(), uintptr(twice))}, "wait")
 		require.EqualError(t, err, fmt.Sprintf("start /proc/self/exe: join namespace /proc/%d/ns/user: invalid argument", os.Getpid()))
 	}()
 	_, err := cast(t, spawnAttr{New: unix.CLONE_NEWUSER, UIDMappings: mappings, GIDMappings: append(mappings, mappings...)}, "wait")
@@ -594,7 +594,7 @@ func TestSpawnedIsHiddenFromTheContainer(t *testing.T) {
 	}
 	holder := hold(t, allKinds)
 	spy := func(pid int) string {
-		p, err := cast(t, spawnAttr{Join: namespaces(t, holder.Pid, allKinds)}, "spy", strings.Fields(status(t, pid, "NSpid")[0])[1])
+		p, err := cast(t, spawnAttr{Join: allNamespaces(t, holder.Pid, allKinds)}, "spy", strings.Fields(status(t, pid, "NSpid")[0])[1])
 		require.NoError(t, err)
 		require.NoError(t, p.start())
 		seen, err := io.ReadAll(p.stdout)
@@ -602,7 +602,7 @@ func TestSpawnedIsHiddenFromTheContainer(t *testing.T) {
 		p.end(t)
 		return string(seen)
 	}
-	victim, err := cast(t, spawnAttr{Join: namespaces(t, holder.Pid, allKinds)}, "wait")
+	victim, err := cast(t, spawnAttr{Join: allNamespaces(t, holder.Pid, allKinds)}, "wait")
 	require.NoError(t, err)
 	require.Equal(t, "fd: EACCES\nexe: EACCES\nmem: EACCES\nptrace: EPERM\n", spy(victim.Pid), "before start")
 	victim.perform(t)
@@ -624,7 +624,7 @@ func TestSpawnedIsHiddenFromTheContainer(t *testing.T) {
 	require.NoError(t, err)
 	defer sealed.Close()
 	require.NoError(t, writable.Close())
-	victim, err = cast(t, spawnAttr{Join: namespaces(t, holder.Pid, allKinds), Exe: sealed}, "wait")
+	victim, err = cast(t, spawnAttr{Join: allNamespaces(t, holder.Pid, allKinds), Exe: sealed}, "wait")
 	require.NoError(t, err)
 	victim.perform(t)
 	require.Equal(t, "fd: EACCES\nexe: EACCES\nmem: EACCES\nptrace: EPERM\n", spy(victim.Pid), "a sealed executable")
@@ -661,7 +661,7 @@ func TestSpawnOftenAndAtOnce(t *testing.T) {
 	exe, err := os.Open("/bin/true")
 	require.NoError(t, err)
 	defer exe.Close()
-	join := namespaces(t, holder.Pid, allKinds)
+	join := allNamespaces(t, holder.Pid, allKinds)
 	once := func() error {
 		p, err := spawn(&spawnAttr{Join: join, Exe: exe, Args: []string{"true"}, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
 		if err != nil {
@@ -699,7 +699,7 @@ func BenchmarkSpawn(b *testing.B) {
 	files := []*os.File{os.Stdin, os.Stdout, os.Stderr}
 	for _, flags := range []uintptr{0, allButUser, allKinds} {
 		holder := hold(b, flags)
-		attr := &spawnAttr{Join: namespaces(b, holder.Pid, flags), Exe: exe, Args: []string{"true"}, Files: files}
+		attr := &spawnAttr{Join: allNamespaces(b, holder.Pid, flags), Exe: exe, Args: []string{"true"}, Files: files}
 		b.Run(fmt.Sprintf("join %#x", flags), func(b *testing.B) {
 			for b.Loop() {
 				p, err := spawn(attr)

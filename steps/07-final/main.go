@@ -35,7 +35,7 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := prepareRootfs(spec); err != nil {
+	if spec.Root.Path, err = prepareRootfs(); err != nil {
 		return 0, explain(err)
 	}
 	c, err := reexec(spec, nil)
@@ -80,6 +80,7 @@ type initConfig struct {
 	Preserve     int          // descriptors from 3 on, for the command
 	Console      bool         // the next descriptor: where the terminal goes
 	Listener     bool         // the one after: where start is awaited
+	IDMapped     []int        // the mounts whose sources follow
 	ID           string       // names the keyring
 	State        *specs.State // for the hooks inside
 }

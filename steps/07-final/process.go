@@ -96,6 +96,24 @@ func limitProcess(pid int, limits []specs.POSIXRlimit) error {
 	return nil
 }
 
+// raiseRlimits raises the hard limits of process pid where limits has higher
+// ones: in a user namespace it could only lower them.
+func raiseRlimits(pid int, limits []specs.POSIXRlimit) error {
+	for _, limit := range limits {
+		var now unix.Rlimit
+		if err := unix.Prlimit(pid, numberIn(rlimits, "RLIMIT_", limit.Type), nil, &now); err != nil {
+			return fmt.Errorf("get %s of process %d: %w", limit.Type, pid, err)
+		}
+		if limit.Hard > now.Max {
+			higher := []specs.POSIXRlimit{{Type: limit.Type, Soft: now.Cur, Hard: limit.Hard}}
+			if err := limitProcess(pid, higher); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // setOOMScoreAdj sets how soon the OOM killer takes the process pid. To make it
 // less likely needs CAP_SYS_RESOURCE on the host, so the runtime does it.
 func setOOMScoreAdj(pid int, adj *int) error {

@@ -27,7 +27,9 @@ func (c *initHalf) restrict() error {
 		}
 	}
 	for _, step := range []func() error{
-		func() error { return c.setAttributes(p) },
+		func() error { setUmask(p.User.Umask); return setPersonality(c.Spec.Linux.Personality) },
+		func() error { return setScheduler(p.Scheduler) },
+		func() error { return setIOPriority(p.IOPriority) },
 		caps.dropBounding,
 		func() error { return setUser(p.User) },
 		// A filter is for who may do all, or gains nothing any more, to load:

@@ -35,8 +35,8 @@ func (o *runOptions) keeps(protection string) bool {
 	return !slices.Contains(o.without, protection)
 }
 
-// path is where commands are looked for, in a container without a PATH.
-const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// defaultPath is where commands are looked for, in a container without a PATH.
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // defaultSpec is what `run CMD` and `spec` are made of: a config.json with
 // every protection, see the runtime-spec's config.md and config-linux.md.
@@ -47,7 +47,7 @@ func defaultSpec(command []string) *specs.Spec {
 		Process: &specs.Process{
 			Terminal: false,
 			Args:     command,
-			Env:      []string{path, "TERM=" + os.Getenv("TERM"), "HOME=/root"},
+			Env:      []string{defaultPath, "TERM=" + os.Getenv("TERM"), "HOME=/root"},
 			Cwd:      "/",
 			Capabilities: &specs.LinuxCapabilities{
 				Bounding: capabilities, Effective: capabilities, Permitted: capabilities},
@@ -113,7 +113,7 @@ func (o *runOptions) apply(spec *specs.Spec) {
 			withoutNamespace(spec.Linux, specs.UserNamespace)
 			spec.Linux.UIDMappings, spec.Linux.GIDMappings = nil, nil
 		case "capabilities":
-			all := allCapabilities()
+			all := describe().Linux.Capabilities
 			spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
 		case "seccomp":
 			spec.Linux.Seccomp = nil
