@@ -347,7 +347,7 @@ func TestSeccompFlags(t *testing.T) {
 	_, flags, err := compileSeccomp(&specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Flags: []specs.LinuxSeccompFlag{
 		"SECCOMP_FILTER_FLAG_TSYNC", specs.LinuxSeccompFlagLog, specs.LinuxSeccompFlagSpecAllow, specs.LinuxSeccompFlagWaitKillableRecv}})
 	assert.NoError(t, err)
-	assert.Equal(t, uintaddress(unix.SECCOMP_FILTER_FLAG_LOG|unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW), flags)
+	assert.Equal(t, uintptr(unix.SECCOMP_FILTER_FLAG_LOG|unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW), flags)
 }
 
 // TestSeccompMultiplexed wants the parts of socketcall(2) and ipc(2) treated as
@@ -481,14 +481,14 @@ func underSeccomp() (ends []string) {
 	buffer := make([]byte, 4096)
 	path := append([]byte("/proc/x"), 0)
 	cwd := -100
-	end("getcwd", unix.SYS_GETCWD, address(buffer), uintaddress(len(buffer)), 0)
-	end("mkdir", unix.SYS_MKDIRAT, uintaddress(cwd), address(path), 0o700)
+	end("getcwd", unix.SYS_GETCWD, address(buffer), uintptr(len(buffer)), 0)
+	end("mkdir", unix.SYS_MKDIRAT, uintptr(cwd), address(path), 0o700)
 	end("getppid", unix.SYS_GETPPID, 0, 0, 0)
 	end("unshare", unix.SYS_UNSHARE, 0, 0, 0)
 	end("number 9999", 9999, 0, 0, 0)
 	done := make(chan bool)
 	go func() { // the filter is this thread's alone
-		end("another thread", unix.SYS_GETCWD, address(buffer), uintaddress(len(buffer)), 0)
+		end("another thread", unix.SYS_GETCWD, address(buffer), uintptr(len(buffer)), 0)
 		done <- true
 	}()
 	<-done
@@ -540,4 +540,4 @@ func BenchmarkDefaultSeccomp(b *testing.B) {
 }
 
 // address is the address of a buffer, for raw calls.
-func address(b []byte) uintptr { return uintaddress(unsafe.Pointer(&b[0])) }
+func address(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }
