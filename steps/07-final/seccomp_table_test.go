@@ -47,8 +47,8 @@ const armPrivate = "breakpoint cacheflush usr26 usr32 set_tls"
 // TestSyscallTable compares syscalls.txt with the module whose numbers it has.
 func TestSyscallTable(t *testing.T) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/sys").Output()
-	if err != nil {
-		t.Skip("no go command to find golang.org/x/sys with")
+	if err != nil || len(dir) < 2 {
+		t.Skip("no go command and module cache to find golang.org/x/sys in")
 	}
 	line := regexp.MustCompile(`(?m)^\tSYS_(\w+)\s*= (\d+)$`)
 	table := map[string][7]string{}

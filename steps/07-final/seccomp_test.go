@@ -335,7 +335,7 @@ func TestSeccompRejects(t *testing.T) {
 		huge.Syscalls = append(huge.Syscalls, specs.LinuxSyscall{Names: []string{"read"}, Action: specs.ActAllow,
 			Args: []specs.LinuxSeccompArg{{Value: uint64(i), Op: specs.OpEqualTo}}})
 	}
-	_, _, err = compileSeccomp(huge)
+	_, _, err = compileSeccompFor(huge, "amd64")
 	assert.ErrorContains(t, err, "instructions")
 	filter, _, err := compileSeccomp(nil)
 	assert.NoError(t, err)
