@@ -16,9 +16,13 @@ import (
 
 // syscallTable has a line for each system call: its name and, for each ABI,
 // its number, or "-", in the order amd64, x32 (without x32Bit), 386, arm64, arm.
+// On 386 some calls are also parts of two older ones, socketcall(2) and ipc(2):
+// then the number of that follows, and its first argument for this part.
 //
 //go:embed syscalls.txt
 var syscallTable string
+
+const multiplexerColumn = 6
 
 // x32Bit marks the calls of x32. Most are those of amd64 with this bit.
 const x32Bit = 0x40000000

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,31 +106,26 @@ func (p *program) search(ranges []numbers) int {
 // numbers begin at base. It returns what is done for which number, and for
 // those beyond the highest that the profile names.
 func (p *program) ranges(a abi, base uint32) (ranges []numbers, beyond uint32) {
-	type entry struct {
-		number uint32
-		rule   *seccompRule
-	}
-	var entries []entry
+	// Numbers, each with the place of a rule in the lower half.
+	entries := make([]uint64, 0, 512)
+	rules := p.rules
 	highest := -1
-	for i := range p.rules {
-		rule := &p.rules[i]
+	for i, rule := range p.rules {
 		for _, name := range rule.names {
-			if number := p.number(name, a); number >= 0 {
+			if number := p.number(name, a.column); number >= 0 {
 				highest = max(highest, number)
-				entries = append(entries, entry{base + uint32(number), rule})
+				entries = append(entries, uint64(base)<<32+uint64(number)<<32|uint64(i))
 			}
-			if a.arch != specs.ArchX86 {
-				continue
-			}
-			if call, part := multiplexer(name); call != "" {
-				if rule := rule.part(part); rule != nil {
-					entries = append(entries, entry{uint32(p.number(call, a)), rule})
+			if number := p.number(name, multiplexerColumn); number >= 0 && a.arch == specs.ArchX86 {
+				if part, sensible := rule.part(uint64(p.number(name, multiplexerColumn+1))); sensible {
+					entries = append(entries, uint64(number)<<32|uint64(len(rules)))
+					rules = append(rules, part)
 				}
 			}
 		}
 	}
-	entries = slices.DeleteFunc(entries, func(e entry) bool { return e.rule.ret == p.otherwise })
-	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.number, b.number) })
+	entries = slices.DeleteFunc(entries, func(e uint64) bool { return rules[uint32(e)].ret == p.otherwise })
+	slices.Sort(entries)
 
 	put := func(r numbers) { // in ascending order
 		if last := len(ranges) - 1; last >= 0 && ranges[last].from == r.from {
@@ -143,20 +137,20 @@ func (p *program) ranges(a abi, base uint32) (ranges []numbers, beyond uint32) {
 	}
 	put(numbers{from: base, ret: p.otherwise})
 	for len(entries) > 0 {
-		number, same := entries[0].number, 1
-		for same < len(entries) && entries[same].number == number {
+		number, same := uint32(entries[0]>>32), 1
+		for same < len(entries) && uint32(entries[same]>>32) == number {
 			same++
 		}
 		here := numbers{from: number}
-		always := slices.IndexFunc(entries[:same], func(e entry) bool { return len(e.rule.conditions) == 0 })
+		always := slices.IndexFunc(entries[:same], func(e uint64) bool { return len(rules[uint32(e)].conditions) == 0 })
 		if always >= 0 {
-			here.ret = entries[always].rule.ret
+			here.ret = rules[uint32(entries[always])].ret
 		} else {
 			here.chain = p.ret(p.otherwise)
 			for _, e := range slices.Backward(entries[:same]) {
-				no := here.chain
-				here.chain = p.ret(e.rule.ret)
-				for _, condition := range slices.Backward(e.rule.conditions) {
+				rule, no := rules[uint32(e)], here.chain
+				here.chain = p.ret(rule.ret)
+				for _, condition := range slices.Backward(rule.conditions) {
 					here.chain = p.condition(condition, a.narrow, here.chain, no)
 				}
 			}
@@ -173,17 +167,18 @@ func (p *program) ranges(a abi, base uint32) (ranges []numbers, beyond uint32) {
 	return ranges, beyond
 }
 
-// number looks up the number of a call in a, or returns -1.
-func (p *program) number(name string, a abi) int {
+// number looks up a number of the call name in the table, or returns -1.
+func (p *program) number(name string, column int) int {
 	numbers := p.table[name]
-	for range a.column - 1 {
+	for range column - 1 {
 		_, numbers, _ = strings.Cut(numbers, " ")
 	}
-	column, _, _ := strings.Cut(strings.TrimSuffix(numbers, "\n"), " ")
-	if number, err := strconv.Atoi(column); err == nil {
-		return number
+	text, _, _ := strings.Cut(strings.TrimSuffix(numbers, "\n"), " ")
+	if text == "" || text == "-" {
+		return -1
 	}
-	return -1
+	number, _ := strconv.Atoi(text) // a test reads them all
+	return number
 }
 
 // condition writes the comparison that c asks for, which goes to yes or to no.
@@ -222,29 +217,10 @@ func (p *program) half(offset, mask uint32) int {
 	return p.load(offset)
 }
 
-// multiplexed are the calls that i386 also has as parts of two older ones: the
-// first argument tells which, by its place here. See socketcall(2) and ipc(2).
-var multiplexed = [...]string{"socketcall", "- socket bind connect listen accept getsockname getpeername " +
-	"socketpair send recv sendto recvfrom shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg ",
-	"ipc", "- semop semget semctl semtimedop - - - - - - msgsnd msgrcv msgget msgctl - - - - - - " +
-		"shmat shmdt shmget shmctl "}
-
-// multiplexer returns the older call and the number of the part that name is.
-func multiplexer(name string) (call string, part uint64) {
-	for i := 0; i < len(multiplexed); i += 2 {
-		if before, _, found := strings.Cut(multiplexed[i+1], " "+name+" "); found {
-			return multiplexed[i], uint64(strings.Count(before, " ") + 1)
-		}
-	}
-	return "", 0
-}
-
 // part returns the rule for the older call that has r's as its part. A filter
 // cannot see the part's arguments, which are in memory: what r grants on
 // conditions is not granted, what it refuses is refused.
-func (r *seccompRule) part(part uint64) *seccompRule {
-	if len(r.conditions) > 0 && passes(r.ret) {
-		return nil
-	}
-	return &seccompRule{ret: r.ret, conditions: []specs.LinuxSeccompArg{{Op: specs.OpEqualTo, Value: part}}}
+func (r seccompRule) part(part uint64) (rule seccompRule, sensible bool) {
+	return seccompRule{ret: r.ret, conditions: []specs.LinuxSeccompArg{{Op: specs.OpEqualTo, Value: part}}},
+		len(r.conditions) == 0 || !passes(r.ret)
 }

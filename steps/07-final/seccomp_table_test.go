@@ -33,6 +33,13 @@ const (
 		"process_vm_readv process_vm_writev setsockopt getsockopt io_setup io_submit execveat preadv2 pwritev2"
 )
 
+// The parts of socketcall(2) and ipc(2), from 1 on: include/uapi/linux/net.h, ipc.h.
+const (
+	socketParts = "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom " +
+		"shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg"
+	ipcParts = "semop semget semctl semtimedop - - - - - - msgsnd msgrcv msgget msgctl - - - - - - shmat shmdt shmget shmctl"
+)
+
 // armPrivate are calls that ARM has beside the numbered ones, see
 // arch/arm/include/uapi/asm/unistd.h.
 const armPrivate = "breakpoint cacheflush usr26 usr32 set_tls"
@@ -40,11 +47,11 @@ const armPrivate = "breakpoint cacheflush usr26 usr32 set_tls"
 // TestSyscallTable compares syscalls.txt with the module whose numbers it has.
 func TestSyscallTable(t *testing.T) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/sys").Output()
-	if err != nil {
-		t.Skip("no go command to find golang.org/x/sys with")
+	if err != nil || len(dir) < 2 {
+		t.Skip("no go command and module cache to find golang.org/x/sys in")
 	}
 	line := regexp.MustCompile(`(?m)^\tSYS_(\w+)\s*= (\d+)$`)
-	table := map[string][5]string{}
+	table := map[string][7]string{}
 	put := func(name string, column int, number string) {
 		row := table[name]
 		row[column] = number
@@ -68,6 +75,14 @@ func TestSyscallTable(t *testing.T) {
 	for i, name := range strings.Fields(x32From512) {
 		put(name, 1, strconv.Itoa(512+i))
 	}
+	for call, parts := range map[string]string{"socketcall": socketParts, "ipc": ipcParts} {
+		for i, name := range strings.Fields(parts) {
+			if name != "-" {
+				put(name, 5, table[call][2])
+				put(name, 6, strconv.Itoa(i+1))
+			}
+		}
+	}
 	put("sync_file_range2", 4, table["arm_sync_file_range"][4]) // its other name
 	for i, name := range strings.Fields(armPrivate) {
 		put(name, 4, strconv.Itoa(0xf0001+i))
@@ -75,8 +90,12 @@ func TestSyscallTable(t *testing.T) {
 	var want strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		want.WriteString(name)
-		for _, number := range table[name] {
+		row := table[name]
+		for _, number := range row[:5] {
 			fmt.Fprint(&want, " ", map[bool]string{true: "-", false: number}[number == ""])
+		}
+		if row[5] != "" {
+			fmt.Fprint(&want, " ", row[5], " ", row[6])
 		}
 		want.WriteByte('\n')
 	}

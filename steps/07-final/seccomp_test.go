@@ -32,8 +32,8 @@ type call struct {
 	args   [6]uint64
 }
 
-// interpret runs filter on c, as the kernel does.
-func interpret(filter []unix.SockFilter, c call) (uint32, error) {
+// interpretSeccomp runs filter on c, as the kernel does.
+func interpretSeccomp(filter []unix.SockFilter, c call) (uint32, error) {
 	words := [16]uint32{0: c.number, 1: c.audit}
 	for i, arg := range c.args {
 		words[4+2*i], words[5+2*i] = uint32(arg), uint32(arg>>32)
@@ -217,7 +217,7 @@ func compare(t *testing.T, s *specs.LinuxSeccomp, random *rand.Rand, thorough bo
 					for i := range c.args {
 						c.args[i] = values[random.IntN(len(values))]
 					}
-					got, err := interpret(filter, c)
+					got, err := interpretSeccomp(filter, c)
 					require.NoError(t, err)
 					if want := p.evaluate(c); got != want {
 						text, _ := json.Marshal(s)
@@ -335,7 +335,7 @@ func TestSeccompRejects(t *testing.T) {
 		huge.Syscalls = append(huge.Syscalls, specs.LinuxSyscall{Names: []string{"read"}, Action: specs.ActAllow,
 			Args: []specs.LinuxSeccompArg{{Value: uint64(i), Op: specs.OpEqualTo}}})
 	}
-	_, _, err = compileSeccomp(huge)
+	_, _, err = compileSeccompFor(huge, "amd64")
 	assert.ErrorContains(t, err, "instructions")
 	filter, _, err := compileSeccomp(nil)
 	assert.NoError(t, err)
@@ -364,7 +364,7 @@ func TestSeccompMultiplexed(t *testing.T) {
 		{102, 1}: unix.SECCOMP_RET_TRAP, {102, 2}: unix.SECCOMP_RET_ALLOW, {102, 20}: unix.SECCOMP_RET_ERRNO | 1,
 		{117, 24}: unix.SECCOMP_RET_ERRNO | 1, {117, 23}: unix.SECCOMP_RET_ALLOW,
 	} {
-		got, err := interpret(filter, call{number: uint32(c[0]), audit: unix.AUDIT_ARCH_I386, args: [6]uint64{c[1]}})
+		got, err := interpretSeccomp(filter, call{number: uint32(c[0]), audit: unix.AUDIT_ARCH_I386, args: [6]uint64{c[1]}})
 		require.NoError(t, err)
 		assert.Equal(t, want, got, "%v", c)
 	}
@@ -429,7 +429,7 @@ func TestDefaultSeccomp(t *testing.T) {
 	} {
 		number, ok := numberOf(c.name, specs.ArchX86_64)
 		require.True(t, ok, c.name)
-		got, err := interpret(filter, call{number: number, audit: unix.AUDIT_ARCH_X86_64, args: c.args})
+		got, err := interpretSeccomp(filter, call{number: number, audit: unix.AUDIT_ARCH_X86_64, args: c.args})
 		require.NoError(t, err)
 		assert.Equal(t, fmt.Sprintf("%#x", c.want), fmt.Sprintf("%#x", got), "%s %#x", c.name, c.args)
 	}
@@ -481,14 +481,14 @@ func underSeccomp() (ends []string) {
 	buffer := make([]byte, 4096)
 	path := append([]byte("/proc/x"), 0)
 	cwd := -100
-	end("getcwd", unix.SYS_GETCWD, ptr(buffer), uintptr(len(buffer)), 0)
-	end("mkdir", unix.SYS_MKDIRAT, uintptr(cwd), ptr(path), 0o700)
+	end("getcwd", unix.SYS_GETCWD, address(buffer), uintptr(len(buffer)), 0)
+	end("mkdir", unix.SYS_MKDIRAT, uintptr(cwd), address(path), 0o700)
 	end("getppid", unix.SYS_GETPPID, 0, 0, 0)
 	end("unshare", unix.SYS_UNSHARE, 0, 0, 0)
 	end("number 9999", 9999, 0, 0, 0)
 	done := make(chan bool)
 	go func() { // the filter is this thread's alone
-		end("another thread", unix.SYS_GETCWD, ptr(buffer), uintptr(len(buffer)), 0)
+		end("another thread", unix.SYS_GETCWD, address(buffer), uintptr(len(buffer)), 0)
 		done <- true
 	}()
 	<-done
@@ -539,5 +539,5 @@ func BenchmarkDefaultSeccomp(b *testing.B) {
 	}
 }
 
-// ptr is the address of a buffer, for raw calls.
-func ptr(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }
+// address is the address of a buffer, for raw calls.
+func address(b []byte) uintptr { return uintptr(unsafe.Pointer(&b[0])) }

@@ -5,77 +5,11 @@ package main
 import (
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
-
-// validatePersonality tells what in p no kernel would do.
-func validatePersonality(p *specs.LinuxPersonality) error {
-	if p != nil && p.Domain != specs.PerLinux && p.Domain != specs.PerLinux32 {
-		return fmt.Errorf("linux.personality: unknown domain %q", p.Domain)
-	}
-	if p != nil && len(p.Flags) > 0 {
-		return fmt.Errorf("linux.personality: unknown flags %v: the specification has none", p.Flags)
-	}
-	return nil
-}
-
-// setPersonality makes uname(2) say a machine of 32 bits, for PerLinux32.
-func setPersonality(p *specs.LinuxPersonality) error {
-	if p == nil {
-		return nil
-	}
-	domain := uintptr(0)
-	if p.Domain == specs.PerLinux32 {
-		domain = 8
-	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, domain, 0, 0); errno != 0 {
-		return fmt.Errorf("set personality %s: %w", p.Domain, errno)
-	}
-	return nil
-}
-
-// parseCPUs reads a list such as "0-3,7". An empty one is nil.
-func parseCPUs(list string) (*unix.CPUSet, error) {
-	if list == "" {
-		return nil, nil
-	}
-	set := &unix.CPUSet{}
-	for part := range strings.SplitSeq(list, ",") {
-		first, last, found := strings.Cut(strings.TrimSpace(part), "-")
-		if !found {
-			last = first
-		}
-		from, err := strconv.ParseUint(first, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("%q is no list of CPUs", list)
-		}
-		to, err := strconv.ParseUint(last, 10, 32)
-		if err != nil || to < from || to >= uint64(len(set)*strconv.IntSize) {
-			return nil, fmt.Errorf("%q is no list of CPUs", list)
-		}
-		for cpu := from; cpu <= to; cpu++ {
-			set.Set(int(cpu))
-		}
-	}
-	return set, nil
-}
-
-// setCPUAffinity lets the calling thread run on the CPUs of list only; an empty
-// list changes nothing.
-func setCPUAffinity(list string) error {
-	set, err := parseCPUs(list)
-	if err == nil && set != nil {
-		err = unix.SchedSetaffinity(0, set)
-	}
-	if err != nil {
-		return fmt.Errorf("set CPU affinity %s: %w", list, err)
-	}
-	return nil
-}
 
 // setExecLabels tells AppArmor and SELinux what the command is to be. A label
 // for one that does not run here is no error: its warning is returned. Call it
