@@ -36,7 +36,7 @@ func defaultCapabilities() []string {
 // granted is left out and returned for a warning, as config.md wants it: names
 // that nobody knows, those that this kernel lacks, and those outside the
 // bounding set of the caller, who so should be in the container's user
-// namespace: there it is full.
+// namespace: there it is full; and ambient ones that cannot be that.
 func parseCapabilities(c *specs.LinuxCapabilities) (caps capabilities, unknown []string) {
 	if c == nil {
 		return caps, nil
@@ -56,6 +56,14 @@ func parseCapabilities(c *specs.LinuxCapabilities) (caps capabilities, unknown [
 			} else if !slices.Contains(unknown, name) {
 				unknown = append(unknown, name)
 			}
+		}
+	}
+	// An ambient one must be permitted and inheritable. Many a configuration has
+	// it otherwise, and runc goes on, too.
+	for number, name := range known {
+		if bit := uint64(1) << number; caps.Ambient&^(caps.Permitted&caps.Inheritable)&bit != 0 {
+			caps.Ambient &^= bit
+			unknown = append(unknown, "CAP_"+name)
 		}
 	}
 	return caps, unknown

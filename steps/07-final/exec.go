@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,7 @@ type execOptions struct {
 	env           []string
 }
 
-// execute2 runs another process in a running container, with the container's
+// execIn runs another process in a running container, with the container's
 // own limits and protections, and returns its exit status.
 func execIn(root, id string, o execOptions, command []string) (status int, err error) {
 	s, err := loadState(root, id)
@@ -131,18 +132,23 @@ func (s *state) join(preserve []*os.File, console *os.File) (*container, error) 
 		return nil, err
 	}
 	defer exe.Close()
-	files := append([]*os.File{os.Stdin, os.Stdout, os.Stderr}, preserve...)
+	files := slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, preserve, []*os.File{theirs})
+	args := []string{os.Args[0], "init", strconv.Itoa(len(files) - 1)}
+	if console != nil {
+		files = append(files, console)
+	}
 	p, err := spawn(&spawnAttr{Join: namespaces, Exe: exe, Pdeathsig: unix.SIGKILL,
-		Args: []string{os.Args[0], "init", strconv.Itoa(len(files))}, Env: []string{"GOMAXPROCS=2", "GOGC=off"},
-		Files: append(files, theirs, console)})
+		Args: args, Env: []string{"GOMAXPROCS=2", "GOGC=off"}, Files: files})
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.Cgroup.add(p.Pid)); err != nil { // before it can fork
+	if err := s.Cgroup.add(p.Pid); err != nil { // before it can fork
 		p.abandon()
 		return nil, err
 	}
-	if err := p.start(); err != nil {
+	if err := p.start(); errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("%w (this program needs a loader: build it with CGO_ENABLED=0)", err)
+	} else if err != nil {
 		return nil, err
 	}
 	return &container{process: p.Process, channel: newChannel(ours), started: make(chan error, 1)}, nil

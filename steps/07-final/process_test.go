@@ -114,7 +114,7 @@ func TestSchedulerAttr(t *testing.T) {
 // TestProcessAttributes sets them in a process of its own and asks the kernel.
 func TestProcessAttributes(t *testing.T) {
 	if os.Getenv("TEST_PROCESS") != "" {
-		os.Stdout.WriteString(strings.Join(setAttributes(), "\n"))
+		os.Stdout.WriteString(strings.Join(setAllAttributes(), "\n"))
 		os.Exit(0)
 	}
 	c := exec.Command("/proc/self/exe", "-test.run=^TestProcessAttributes$")
@@ -126,7 +126,7 @@ func TestProcessAttributes(t *testing.T) {
 }
 
 // setAttributes sets attributes of this process and reports what they are.
-func setAttributes() (report []string) {
+func setAllAttributes() (report []string) {
 	runtime.LockOSThread()
 	say := func(format string, values ...any) { report = append(report, fmt.Sprintf(format, values...)) }
 	adj, mask := 500, uint32(0o27)

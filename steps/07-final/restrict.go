@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +20,7 @@ func (c *initHalf) restrict() error {
 	}
 	caps, unknown := parseCapabilities(p.Capabilities)
 	for _, name := range unknown {
-		c.warn("capability %s is not known here", name)
+		c.warn("capability %s cannot be granted", name)
 	}
 	if p.NoNewPrivileges {
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -32,12 +33,10 @@ func (c *initHalf) restrict() error {
 		func() error { return setIOPriority(p.IOPriority) },
 		caps.dropBounding,
 		func() error { return setUser(p.User) },
-		// A filter is for who may do all, or gains nothing any more, to load:
-		// see seccomp(2). The command's own calls begin later in either case.
-		func() error { return c.loadFilter(!p.NoNewPrivileges) },
 		caps.apply,
+		restoreOpenFiles,
 		func() error { return setRlimits(p.Rlimits) },
-		func() error { return c.loadFilter(p.NoNewPrivileges) },
+		func() error { return loadSeccomp(c.Seccomp, c.SeccompFlags) },
 	} {
 		if err := step(); err != nil {
 			return err
@@ -46,10 +45,12 @@ func (c *initHalf) restrict() error {
 	return nil
 }
 
-// loadFilter loads the seccomp filter, if it is time.
-func (c *initHalf) loadFilter(now bool) error {
-	if !now {
-		return nil
+// restoreOpenFiles gives back the limit of open files that this process was
+// started with. Go raises it, and lowers it again in Exec: also in one that
+// fails, and then the next makes no call but execve(2) under the filter.
+func restoreOpenFiles() error {
+	if err := syscall.Exec("", nil, nil); err != unix.ENOENT {
+		return fmt.Errorf("restore the limit of open files: %w", err)
 	}
-	return loadSeccomp(c.Seccomp, c.SeccompFlags)
+	return nil
 }

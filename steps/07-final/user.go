@@ -60,7 +60,7 @@ func idMap(mappings []specs.LinuxIDMapping) (m []syscall.SysProcIDMap) {
 }
 
 // setUser gives up what init is: groups first, for the user may not change
-// them. The capabilities stay until they are set, see PR_SET_KEEPCAPS(2const).
+// them. The capabilities stay until they are set: dropBounding saw to that.
 func setUser(u specs.User) error {
 	groups := make([]int, len(u.AdditionalGids))
 	for i, gid := range u.AdditionalGids {
@@ -73,9 +73,6 @@ func setUser(u specs.User) error {
 	}
 	if err := unix.Setresgid(int(u.GID), int(u.GID), int(u.GID)); err != nil {
 		return fmt.Errorf("set group to %d: %w", u.GID, err)
-	}
-	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("keep capabilities: %w", err)
 	}
 	if err := unix.Setresuid(int(u.UID), int(u.UID), int(u.UID)); err != nil {
 		return fmt.Errorf("set user to %d: %w", u.UID, err)
