@@ -126,7 +126,9 @@ func (c *child) execute() {
 }
 
 // protect keeps the processes of a namespace that is joined from our memory and
-// from /proc/PID/fd, as long as we are still the runtime: CVE-2016-9962.
+// from /proc/PID/fd, as long as we are still the runtime: CVE-2016-9962. It ends
+// with execve(2), unless root of the user namespace may not read the executable:
+// then the kernel protects the process on, see PR_SET_DUMPABLE(2const).
 //
 //go:norace
 //go:nosplit

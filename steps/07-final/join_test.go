@@ -585,13 +585,14 @@ func TestSpawnedDiesWithItsParent(t *testing.T) {
 // more than it will ever have.
 func TestSpawnedIsHiddenFromTheContainer(t *testing.T) {
 	needsRootInSandbox(t)
-	if os.Getenv("SANDBOX_KIND") == "vm" { // elsewhere it is the machine's
-		const path = "/proc/sys/fs/suid_dumpable" // on a change of ids dumpable becomes this
-		before, err := os.ReadFile(path)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(path, []byte("1"), 0))
-		defer os.WriteFile(path, before, 0)
+	// On a change of ids dumpable becomes this. Only a vm has one of its own.
+	suidDumpable := func(value string) {
+		if os.Getenv("SANDBOX_KIND") == "vm" {
+			require.NoError(t, os.WriteFile("/proc/sys/fs/suid_dumpable", []byte(value), 0))
+		}
 	}
+	defer suidDumpable("0")
+	suidDumpable("1")
 	holder := hold(t, allKinds)
 	spy := func(pid int) string {
 		p, err := cast(t, spawnAttr{Join: allNamespaces(t, holder.Pid, allKinds)}, "spy", strings.Fields(status(t, pid, "NSpid")[0])[1])
@@ -610,7 +611,8 @@ func TestSpawnedIsHiddenFromTheContainer(t *testing.T) {
 	victim.end(t)
 
 	// An executable that the container's root may not read keeps the kernel from
-	// making the process dumpable in execve(2).
+	// making the process dumpable in execve(2), unless fs.suid_dumpable is 1.
+	suidDumpable("0")
 	fd, err := unix.MemfdCreate("sealed", unix.MFD_CLOEXEC)
 	require.NoError(t, err)
 	writable := os.NewFile(uintptr(fd), "sealed")
