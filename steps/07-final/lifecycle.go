@@ -169,8 +169,10 @@ func (s *state) end() error {
 // that what fails can be tried again. Then it runs the poststop hooks of spec,
 // if it is known; a failure of one is a warning, see config.md, Poststop.
 func (s *state) destroy(spec *specs.Spec) error {
-	if err := errors.Join(s.Cgroup.signal(unix.SIGKILL), s.Cgroup.remove()); err != nil {
-		return fmt.Errorf("remove cgroup of container %s: %w", s.ID, err)
+	if len(s.Cgroup.Dirs) > 0 { // else the state is broken
+		if err := errors.Join(s.Cgroup.signal(unix.SIGKILL), s.Cgroup.remove()); err != nil {
+			return fmt.Errorf("remove cgroup of container %s: %w", s.ID, err)
+		}
 	}
 	if err := os.RemoveAll(s.dir); err != nil {
 		return fmt.Errorf("remove state of container %s: %w", s.ID, err)

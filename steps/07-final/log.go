@@ -18,9 +18,12 @@ var log struct {
 	json bool
 }
 
-// warn says what the user should know though all goes on.
+// warn says what the user should know though all goes on: in the log, if there
+// is one, for stderr may be the container's.
 func warn(text string) {
-	fmt.Fprintln(os.Stderr, "container: warning:", printable(text))
+	if log.file == nil {
+		fmt.Fprintln(os.Stderr, "container: warning:", printable(text))
+	}
 	record("warning", text)
 }
 
