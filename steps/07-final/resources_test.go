@@ -238,15 +238,17 @@ func interpret(t *testing.T, program []bpfInstruction, kind byte, major, minor i
 func sameVerdicts(t *testing.T, rules []deviceRule) {
 	program := deviceFilter(rules)
 	majors, minors := map[int64]bool{0: true, 1: true}, map[int64]bool{0: true, 1: true}
-	for _, r := range rules[:min(len(rules), 20)] {
+	for _, r := range rules[:min(len(rules), 9)] {
 		majors[max(0, r.major)], minors[max(0, r.minor)] = true, true
 	}
 	for _, kind := range []byte("bc") {
 		for major := range majors {
 			for minor := range minors {
 				for access := int32(1); access < 8; access++ {
-					require.Equal(t, allowed(rules, kind, major, minor, access), interpret(t, program, kind, major, minor, access),
-						"%c %d:%d %d of %v", kind, major, minor, access, written(rules))
+					want := allowed(rules, kind, major, minor, access)
+					if want != interpret(t, program, kind, major, minor, access) {
+						t.Fatalf("%c %d:%d, access %d: not %t by %v", kind, major, minor, access, want, written(rules))
+					}
 				}
 			}
 		}
