@@ -338,8 +338,8 @@ func TestWhatTheHostLacksIsAnError(t *testing.T) {
 	}
 }
 
-// TestDevicesAreAsTheRulesSay lets a shell open devices, in each way, and make a
-// node. That of the kernel's log is no default, and harmless.
+// TestDevicesAreAsTheRulesSay lets a shell open devices, in each way, and make
+// a node. That of the kernel's log is no default, and harmless.
 func TestDevicesAreAsTheRulesSay(t *testing.T) {
 	c := aCgroup(t, "")
 	require.NoError(t, c.create(nil))

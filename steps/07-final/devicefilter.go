@@ -112,9 +112,9 @@ func (c cgroup) limitDevices(list []specs.LinuxDeviceCgroup) error {
 	return nil
 }
 
-// limitDevicesV1 writes the rules, see the kernel's cgroup-v1/devices.rst. After
-// the first rule, for all, v1 knows only exceptions to it, and forgets one only
-// when exactly it is named: other rules it would silently ignore.
+// limitDevicesV1 writes the rules, see the kernel's cgroup-v1/devices.rst.
+// After the first rule, for all, v1 knows only exceptions to it, and forgets
+// one only when exactly it is named: other rules it would silently ignore.
 func limitDevicesV1(dir string, rules []deviceRule) error {
 	for i, r := range rules {
 		for _, e := range rules[1:max(i, 1)] {
@@ -159,10 +159,10 @@ type bpfInstruction struct {
 	value           int32
 }
 
-// deviceFilter is the program that the kernel asks at each access, with a struct
-// bpf_cgroup_dev_ctx: kind and access in one word, major, minor. It says 1 for
-// yes. The last rule counts, so it comes first; what it does not allow, of
-// reading and writing for one, is left to those before.
+// deviceFilter is the program that the kernel asks at each access, with a
+// struct bpf_cgroup_dev_ctx: kind and access in one word, major, minor. It says
+// 1 for yes. The last rule counts, so it comes first; what it does not allow,
+// of reading and writing for one, is left to those before.
 func deviceFilter(rules []deviceRule) (program []bpfInstruction) {
 	const r0, r1, kind, access, major, minor = 0, 1, 2, 3, 4, 5 // registers
 	add := func(code, registers uint8, offset int16, value int32) {
@@ -219,8 +219,8 @@ func bpf[A any](command uintptr, attributes *A) (int, error) {
 	return int(n), nil
 }
 
-// attachDeviceFilter lets program decide for the cgroup, in place of the one that
-// does. At no moment does none: the kernel exchanges them.
+// attachDeviceFilter lets program decide for the cgroup, in place of the one
+// that does. At no moment does none: the kernel exchanges them.
 func attachDeviceFilter(dir string, program []bpfInstruction) error {
 	group, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -33,8 +33,9 @@ func (c cgroup) limit(r *specs.LinuxResources, created bool) error {
 	if err != nil {
 		return err
 	}
-	// One limit may not go above another: memory above memory with swap, a burst
-	// above the quota. What the old value of another forbids is tried once more.
+	// One limit may not go above another: memory above memory with swap, a
+	// burst above the quota. What the old value of another forbids is tried
+	// once more.
 	var refused []limit
 	for _, l := range limits {
 		if err := c.write(l); errors.Is(err, unix.EINVAL) {
@@ -135,7 +136,8 @@ func planLimits(r *specs.LinuxResources, v2 func(string) bool, now func(controll
 		}
 	}
 	for _, file := range slices.Sorted(maps.Keys(r.Unified)) {
-		// A file elsewhere is no limit, and who is in the cgroup is not to be said here.
+		// A file elsewhere is no limit, and who is in the cgroup is not to be
+		// said here.
 		if strings.Contains(file, "/") || !strings.Contains(strings.Trim(file, "."), ".") || file == "cgroup.procs" || file == "cgroup.threads" {
 			p.refuse("unified: %q is no file with a limit", file)
 		}
@@ -288,9 +290,9 @@ func (p *limitPlan) cpu(c *specs.LinuxCPU) {
 }
 
 // cpuWeight converts shares of v1, 2 to 262144, to a weight of v2, 1 to 10000.
-// A line would make 39 of 1024 shares, the default, but the default of v2 is 100.
-// So the logarithms lie on a parabola through both ends and both defaults, as
-// for runc since 1.3.2.
+// A line would make 39 of 1024 shares, the default, but the default of v2 is
+// 100. So the logarithms lie on a parabola through both ends and both defaults,
+// as for runc since 1.3.2.
 func cpuWeight(shares uint64) uint64 {
 	log := math.Log2(float64(min(max(shares, 2), 262144)))
 	return uint64(math.Ceil(math.Pow(10, (log*log+125*log)/612-7.0/34)))
@@ -302,8 +304,9 @@ func (p *limitPlan) blockIO(b *specs.LinuxBlockIO) {
 	if p.v2("io") {
 		controller = "io"
 	}
-	// Who does weights is the scheduler of the disk, BFQ, and its files are named
-	// so; or the controller itself, from 1 to 10000 instead of 10 to 1000.
+	// Who does weights is the scheduler of the disk, BFQ, and its files are
+	// named so; or the controller itself, from 1 to 10000 instead of 10 to
+	// 1000.
 	weight, bfq := "weight", p.now(controller, controller+".bfq.weight") != ""
 	if bfq {
 		weight = "bfq.weight"

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dockerRules are those of docker and podman for a container without privileges.
+// dockerRules are those of docker and podman for a container without
+// privileges.
 const dockerRules = `[{"allow": false, "access": "rwm"},
 	{"allow": true, "type": "c", "major": 1, "minor": 5, "access": "rwm"},
 	{"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"},

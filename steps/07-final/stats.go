@@ -18,8 +18,9 @@ type transfer struct {
 	Value uint64 `json:"value"`
 }
 
-// stats returns what the container uses, as the data of an event of type "stats"
-// of runc: times in ns, sizes in bytes. What the host has no controller for is 0.
+// stats returns what the container uses, as the data of an event of type
+// "stats" of runc: times in ns, sizes in bytes. What the host has no controller
+// for is 0.
 func (c cgroup) stats() (any, error) {
 	if _, err := os.Stat(c.directories()[0]); err != nil {
 		return nil, errors.New("no stats: the cgroup is gone")
