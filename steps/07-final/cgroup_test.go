@@ -370,6 +370,21 @@ func TestDevicesAreAsTheRulesSay(t *testing.T) {
 	}
 }
 
+// TestTheListOfDevicesBeginsAsConfigured is what the OCI's validation compares.
+func TestTheListOfDevicesBeginsAsConfigured(t *testing.T) {
+	c := aCgroup(t, "")
+	if c.Dirs["devices"] == "" {
+		t.Skip("v2 has no list")
+	}
+	var r specs.LinuxResources
+	require.NoError(t, json.Unmarshal([]byte(`{"devices": [{"allow": false, "access": "rwm"},
+		{"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"}, {"allow": true, "type": "b", "major": 8, "minor": 20, "access": "rw"},
+		{"allow": true, "type": "b", "major": 10, "minor": 200, "access": "r"}]}`), &r))
+	require.NoError(t, c.create(&r))
+	list := readCgroup(c.Dirs["devices"] + "/devices.list")
+	require.True(t, strings.HasPrefix(list, "c 10:229 rwm\nb 8:20 rw\nb 10:200 r\n"), list)
+}
+
 func BenchmarkCreate(b *testing.B) {
 	c := aCgroup(b, "")
 	r := dockerResources(b)
