@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -383,6 +384,32 @@ func TestTheListOfDevicesBeginsAsConfigured(t *testing.T) {
 	require.NoError(t, c.create(&r))
 	list := readCgroup(c.Dirs["devices"] + "/devices.list")
 	require.True(t, strings.HasPrefix(list, "c 10:229 rwm\nb 8:20 rw\nb 10:200 r\n"), list)
+}
+
+// TestTheMountsShowTheContainersCgroup mounts them one after the other.
+func TestTheMountsShowTheContainersCgroup(t *testing.T) {
+	c := aCgroup(t, "")
+	require.NoError(t, c.create(nil))
+	s := shellIn(t, c)
+	dir := t.TempDir()
+	mounts, err := cgroupMounts(specs.Mount{Destination: dir, Type: "cgroup", Options: []string{"ro"}}, c, false)
+	require.NoError(t, err)
+	for _, m := range mounts {
+		if slices.Contains(m.Options, "remount") {
+			require.NoError(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+			continue
+		}
+		require.NoError(t, os.MkdirAll(m.Destination, 0o755))
+		flags := uintptr(0)
+		if slices.Contains(m.Options, "bind") {
+			flags = unix.MS_BIND
+		}
+		require.NoError(t, unix.Mount(m.Source, m.Destination, m.Type, flags, ""), m)
+		t.Cleanup(func() { require.NoError(t, unix.Unmount(m.Destination, unix.MNT_DETACH)) })
+		if m.Type == "bind" {
+			require.Equal(t, fmt.Sprint(s.Process.Pid), readCgroup(m.Destination+"/cgroup.procs"), m)
+		}
+	}
 }
 
 func BenchmarkCreate(b *testing.B) {
