@@ -91,8 +91,9 @@ func (c cgroup) directories() []string {
 }
 
 // create makes the cgroup, and those above it, with limits. One without
-// processes, as a killed runtime leaves it, is taken over. After an error nothing
-// is left that it made; the cgroup may be another container's then: let it be.
+// processes, as a killed runtime leaves it, is taken over. After an error
+// nothing is left that it made; the cgroup may be another container's then: let
+// it be.
 func (c cgroup) create(r *specs.LinuxResources) (err error) {
 	var made []string
 	defer func() {
@@ -147,8 +148,8 @@ func (c cgroup) handDown(dir string) error {
 	return writeCgroup(dir+"/cgroup.subtree_control", missing) // all of them or none
 }
 
-// inheritCPUSet gives a cgroup of v1 the CPUs and memory nodes of the one above:
-// a new one has none, and no process can join it.
+// inheritCPUSet gives a cgroup of v1 the CPUs and memory nodes of the one
+// above: a new one has none, and no process can join it.
 func inheritCPUSet(parent, child string) error {
 	for _, file := range []string{"/cpuset.cpus", "/cpuset.mems"} {
 		if readCgroup(child+file) == "" {

@@ -33,7 +33,8 @@ func cgroupMounts(m specs.Mount, c cgroup, ownNamespace bool) ([]specs.Mount, er
 				continue
 			}
 			fstype, data = "cgroup", append(data, controller)
-			// Where the host has a link, a second mount: cpu beside cpu,cpuacct.
+			// Where the host has a link, a second mount: cpu beside
+			// cpu,cpuacct.
 			if !strings.Contains(controller, "=") && !slices.Contains(names, controller) {
 				names = append(names, controller)
 			}

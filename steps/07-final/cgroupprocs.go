@@ -15,9 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// walkCgroups calls visit for the cgroups below directory name of at, the lowest
-// first, and last for it. A container may nest them deeper than a path can be
-// long: so each is opened from the one above. What vanishes meanwhile is no error.
+// walkCgroups calls visit for the cgroups below directory name of at, the
+// lowest first, and last for it. A container may nest them deeper than a path
+// can be long: so each is opened from the one above. What vanishes meanwhile is
+// no error.
 func walkCgroups(at int, name string, visit func(at int, name string, dir *os.File) error) error {
 	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
@@ -69,7 +70,8 @@ func processesBelow(dir string) (pids []int, err error) {
 }
 
 // joinBelow puts a process into a cgroup below dir that has some: where the
-// container, systemd for one, has put its own. It returns why not, if there is none.
+// container, systemd for one, has put its own. It returns why not, if there is
+// none.
 func joinBelow(dir string, pid int, why error) error {
 	return walkCgroups(unix.AT_FDCWD, dir, func(_ int, _ string, d *os.File) error {
 		name := fmt.Sprintf("/proc/self/fd/%d/cgroup.procs", d.Fd())

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"unsafe"
@@ -27,9 +26,9 @@ type deviceRule struct {
 
 const allAccess = unix.BPF_DEVCG_ACC_MKNOD | unix.BPF_DEVCG_ACC_READ | unix.BPF_DEVCG_ACC_WRITE
 
-// harmlessDevices can do no harm: nodes that nobody can open; null, zero, full,
+// defaultDevices can do no harm: nodes that nobody can open; null, zero, full,
 // random, urandom, tty, ptmx and the pseudoterminals.
-var harmlessDevices = []deviceRule{
+var defaultDevices = []deviceRule{
 	{true, 'c', -1, -1, unix.BPF_DEVCG_ACC_MKNOD},
 	{true, 'b', -1, -1, unix.BPF_DEVCG_ACC_MKNOD},
 	{true, 'c', 1, 3, allAccess},
@@ -56,11 +55,12 @@ func deviceRules(list []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 		default:
 			return nil, fmt.Errorf("device rule: type %q is neither a, b nor c", d.Type)
 		}
-		for to, n := range map[*int64]*int64{&r.major: d.Major, &r.minor: d.Minor} {
-			if n != nil && (*n < -1 || *n > math.MaxInt32) {
-				return nil, fmt.Errorf("device rule: there is no number %d", *n)
-			} else if n != nil {
-				*to = *n
+		for _, n := range []struct{ from, to *int64 }{{d.Major, &r.major}, {d.Minor, &r.minor}} {
+			if n.from != nil {
+				*n.to = *n.from
+			}
+			if *n.to < -1 || *n.to > math.MaxInt32 {
+				return nil, fmt.Errorf("device rule: there is no number %d", *n.to)
 			}
 		}
 		for _, letter := range d.Access {
@@ -85,7 +85,7 @@ func deviceRules(list []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 		}
 	}
 	if !rules[0].allow {
-		for _, d := range harmlessDevices {
+		for _, d := range defaultDevices {
 			if !slices.Contains(rules, d) {
 				rules = append(rules, d)
 			}
@@ -112,9 +112,9 @@ func (c cgroup) limitDevices(list []specs.LinuxDeviceCgroup) error {
 	return nil
 }
 
-// limitDevicesV1 writes the rules, see the kernel's cgroup-v1/devices.rst. After
-// the first rule, for all, v1 knows only exceptions to it, and forgets one only
-// when exactly it is named: other rules it would silently ignore.
+// limitDevicesV1 writes the rules, see the kernel's cgroup-v1/devices.rst.
+// After the first rule, for all, v1 knows only exceptions to it, and forgets
+// one only when exactly it is named: other rules it would silently ignore.
 func limitDevicesV1(dir string, rules []deviceRule) error {
 	for i, r := range rules {
 		for _, e := range rules[1:max(i, 1)] {
@@ -159,10 +159,10 @@ type bpfInstruction struct {
 	value           int32
 }
 
-// deviceFilter is the program that the kernel asks at each access, with a struct
-// bpf_cgroup_dev_ctx: kind and access in one word, major, minor. It says 1 for
-// yes. The last rule counts, so it comes first; what it does not allow, of
-// reading and writing for one, is left to those before.
+// deviceFilter is the program that the kernel asks at each access, with a
+// struct bpf_cgroup_dev_ctx: kind and access in one word, major, minor. It says
+// 1 for yes. The last rule counts, so it comes first; what it does not allow,
+// of reading and writing for one, is left to those before.
 func deviceFilter(rules []deviceRule) (program []bpfInstruction) {
 	const r0, r1, kind, access, major, minor = 0, 1, 2, 3, 4, 5 // registers
 	add := func(code, registers uint8, offset int16, value int32) {
@@ -209,7 +209,8 @@ func deviceFilter(rules []deviceRule) (program []bpfInstruction) {
 	return program
 }
 
-// bpf calls bpf(2) with one of the structures in its union bpf_attr.
+// bpf calls bpf(2) with one of the structures in its union bpf_attr. There a
+// pointer takes 8 bytes: on machines of 32 bits the kernel refuses them.
 func bpf[A any](command uintptr, attributes *A) (int, error) {
 	n, _, errno := unix.Syscall(unix.SYS_BPF, command, uintptr(unsafe.Pointer(attributes)), unsafe.Sizeof(*attributes))
 	if errno != 0 {
@@ -218,11 +219,8 @@ func bpf[A any](command uintptr, attributes *A) (int, error) {
 	return int(n), nil
 }
 
-// A bpfAttachment is what attaches to a cgroup, and detaches.
-type bpfAttachment struct{ cgroup, program, kind, flags, replaced uint32 }
-
-// attachDeviceFilter lets program decide for the cgroup, in place of those that
-// do. At no moment does none: a new one is there before the old one goes.
+// attachDeviceFilter lets program decide for the cgroup, in place of the one
+// that does. At no moment does none: the kernel exchanges them.
 func attachDeviceFilter(dir string, program []bpfInstruction) error {
 	group, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -241,36 +239,23 @@ func attachDeviceFilter(dir string, program []bpfInstruction) error {
 	var ids [64]uint32 // the kernel takes no more for a cgroup
 	query := struct {
 		cgroup, kind, flags, attached uint32
-		ids                           uint64
+		ids                           *[64]uint32
 		count                         uint32
-	}{uint32(group), unix.BPF_CGROUP_DEVICE, 0, 0, uint64(uintptr(unsafe.Pointer(&ids))), uint32(len(ids))}
+	}{cgroup: uint32(group), kind: unix.BPF_CGROUP_DEVICE, ids: &ids, count: uint32(len(ids))}
 	if _, err := bpf(unix.BPF_PROG_QUERY, &query); err != nil {
 		return err
 	}
-	attach := bpfAttachment{uint32(group), uint32(filter), unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI, 0}
-	for i, id := range ids[:query.count] {
-		old, err := bpf(unix.BPF_PROG_GET_FD_BY_ID, &struct{ id, next, flags uint32 }{id: id})
+	attachment := struct{ cgroup, program, kind, flags, replaced uint32 }{
+		uint32(group), uint32(filter), unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI, 0}
+	if query.count > 0 { // should there be others, what all allow is allowed
+		old, err := bpf(unix.BPF_PROG_GET_FD_BY_ID, &struct{ id, next, flags uint32 }{id: ids[0]})
 		if err != nil {
 			return err
 		}
 		defer unix.Close(old)
-		if i == 0 { // the others allow what all of them do
-			replace := attach
-			replace.flags, replace.replaced = unix.BPF_F_ALLOW_MULTI|unix.BPF_F_REPLACE, uint32(old)
-			if _, err = bpf(unix.BPF_PROG_ATTACH, &replace); err == nil {
-				continue
-			}
-			if _, err = bpf(unix.BPF_PROG_ATTACH, &attach); err != nil { // before 5.6
-				return err
-			}
-		}
-		if _, err = bpf(unix.BPF_PROG_DETACH, &bpfAttachment{attach.cgroup, uint32(old), attach.kind, 0, 0}); err != nil {
-			return err
-		}
+		attachment.flags, attachment.replaced = unix.BPF_F_ALLOW_MULTI|unix.BPF_F_REPLACE, uint32(old) // since 5.6
 	}
-	if query.count == 0 {
-		_, err = bpf(unix.BPF_PROG_ATTACH, &attach)
-	}
+	_, err = bpf(unix.BPF_PROG_ATTACH, &attachment)
 	return err
 }
 
@@ -281,17 +266,11 @@ func loadDeviceFilter(program []bpfInstruction) (fd int, err error) {
 	if unix.Prlimit(0, unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}, &old) == nil {
 		defer unix.Prlimit(0, unix.RLIMIT_MEMLOCK, &old, nil)
 	}
-	license := []byte("GPL\x00")
-	fd, err = bpf(unix.BPF_PROG_LOAD, &struct {
-		kind, count           uint32
-		instructions, license uint64
-	}{
-		unix.BPF_PROG_TYPE_CGROUP_DEVICE, uint32(len(program)),
-		uint64(uintptr(unsafe.Pointer(&program[0]))), uint64(uintptr(unsafe.Pointer(&license[0]))),
-	})
-	runtime.KeepAlive(program)
-	runtime.KeepAlive(license)
-	return fd, err
+	return bpf(unix.BPF_PROG_LOAD, &struct {
+		kind, count  uint32
+		instructions *bpfInstruction
+		license      *byte
+	}{unix.BPF_PROG_TYPE_CGROUP_DEVICE, uint32(len(program)), &program[0], &[]byte("GPL\x00")[0]})
 }
 
 // inUserNamespace tells whether the user IDs here are not all of the host's.

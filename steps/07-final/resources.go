@@ -33,8 +33,9 @@ func (c cgroup) limit(r *specs.LinuxResources, created bool) error {
 	if err != nil {
 		return err
 	}
-	// One limit may not go above another: memory above memory with swap, a burst
-	// above the quota. What the old value of another forbids is tried once more.
+	// One limit may not go above another: memory above memory with swap, a
+	// burst above the quota. What the old value of another forbids is tried
+	// once more.
 	var refused []limit
 	for _, l := range limits {
 		if err := c.write(l); errors.Is(err, unix.EINVAL) {
@@ -96,7 +97,7 @@ func planLimits(r *specs.LinuxResources, v2 func(string) bool, now func(controll
 		p.cpu(r.CPU)
 	}
 	if r.Pids != nil && r.Pids.Limit != nil {
-		value := strconv.FormatInt(*r.Pids.Limit, 10)
+		var value any = *r.Pids.Limit
 		if *r.Pids.Limit < 0 {
 			value = "max" // also on v1
 		}
@@ -106,14 +107,14 @@ func planLimits(r *specs.LinuxResources, v2 func(string) bool, now func(controll
 		p.blockIO(r.BlockIO)
 	}
 	for _, h := range r.HugepageLimits {
-		size, limit := "hugetlb."+h.Pagesize, strconv.FormatUint(h.Limit, 10)
+		size := "hugetlb." + h.Pagesize
 		if _, err := strconv.ParseUint(strings.TrimRight(h.Pagesize, "KMGB"), 10, 64); err != nil {
 			p.refuse("page size %q is none like 2MB", h.Pagesize)
 		}
-		p.set("hugetlb", size+".max", size+".limit_in_bytes", limit)
+		p.set("hugetlb", size+".max", size+".limit_in_bytes", h.Limit)
 		// Reserved pages count when they are asked for: no SIGBUS later.
 		if p.now("hugetlb", size+".rsvd.max")+p.now("hugetlb", size+".rsvd.limit_in_bytes") != "" {
-			p.set("hugetlb", size+".rsvd.max", size+".rsvd.limit_in_bytes", limit)
+			p.set("hugetlb", size+".rsvd.max", size+".rsvd.limit_in_bytes", h.Limit)
 		}
 	}
 	for _, device := range slices.Sorted(maps.Keys(r.Rdma)) {
@@ -128,14 +129,15 @@ func planLimits(r *specs.LinuxResources, v2 func(string) bool, now func(controll
 	}
 	if n := r.Network; n != nil {
 		if n.ClassID != nil {
-			p.set("net_cls", "", "net_cls.classid", fmt.Sprint(*n.ClassID))
+			p.set("net_cls", "", "net_cls.classid", *n.ClassID)
 		}
 		for _, i := range n.Priorities {
 			p.set("net_prio", "", "net_prio.ifpriomap", fmt.Sprint(i.Name, " ", i.Priority))
 		}
 	}
 	for _, file := range slices.Sorted(maps.Keys(r.Unified)) {
-		// A file elsewhere is no limit, and who is in the cgroup is not to be said here.
+		// A file elsewhere is no limit, and who is in the cgroup is not to be
+		// said here.
 		if strings.Contains(file, "/") || !strings.Contains(strings.Trim(file, "."), ".") || file == "cgroup.procs" || file == "cgroup.threads" {
 			p.refuse("unified: %q is no file with a limit", file)
 		}
@@ -150,30 +152,29 @@ func planLimits(r *specs.LinuxResources, v2 func(string) bool, now func(controll
 }
 
 // set plans to write value to the controller's file, if its version has it.
-func (p *limitPlan) set(controller, fileV2, fileV1, value string) {
+func (p *limitPlan) set(controller, fileV2, fileV1 string, value any) {
+	text := fmt.Sprint(value)
 	switch v2 := p.v2(controller); {
 	case v2 && fileV2 == "":
 		p.refuse("cgroup v2 has no %s", fileV1)
 	case !v2 && fileV1 == "":
 		p.refuse("cgroup v1 has no %s", fileV2)
 	case v2:
-		p.limits = append(p.limits, limit{controller, fileV2, value})
+		p.limits = append(p.limits, limit{controller, fileV2, text})
 	default:
-		p.limits = append(p.limits, limit{controller, fileV1, value})
+		p.limits = append(p.limits, limit{controller, fileV1, text})
 	}
 }
 
 // amount plans a limit unless n is 0: it is not given.
 func (p *limitPlan) amount(controller, fileV2, fileV1 string, n int64) {
-	value := strconv.FormatInt(n, 10)
-	if n < 0 {
-		value = "-1"
-		if p.v2(controller) {
-			value = "max"
-		}
-	}
-	if n != 0 {
-		p.set(controller, fileV2, fileV1, value)
+	switch {
+	case n > 0:
+		p.set(controller, fileV2, fileV1, n)
+	case n < 0 && p.v2(controller):
+		p.set(controller, fileV2, fileV1, "max")
+	case n < 0:
+		p.set(controller, fileV2, fileV1, -1)
 	}
 }
 
@@ -213,7 +214,7 @@ func (p *limitPlan) memory(m *specs.LinuxMemory) {
 		if limit <= 0 || swap < limit {
 			p.refuse("memory and swap %d: there must be a limit of memory below it, not %d", swap, limit)
 		}
-		p.set("memory", "memory.swap.max", "", strconv.FormatInt(swap-limit, 10))
+		p.set("memory", "memory.swap.max", "", swap-limit)
 	default:
 		p.amount("memory", "memory.swap.max", "memory.memsw.limit_in_bytes", swap)
 	}
@@ -225,7 +226,7 @@ func (p *limitPlan) memory(m *specs.LinuxMemory) {
 		if *m.Swappiness > 100 {
 			p.refuse("swappiness %d is above 100", *m.Swappiness)
 		}
-		p.set("memory", "", "memory.swappiness", strconv.FormatUint(*m.Swappiness, 10))
+		p.set("memory", "", "memory.swappiness", *m.Swappiness)
 	}
 	if m.DisableOOMKiller != nil && (!v2 || *m.DisableOOMKiller) {
 		p.set("memory", "", "memory.oom_control", bit(*m.DisableOOMKiller))
@@ -244,7 +245,7 @@ func bit(b bool) string {
 func (p *limitPlan) cpu(c *specs.LinuxCPU) {
 	idle := func() {
 		if c.Idle != nil {
-			p.set("cpu", "cpu.idle", "cpu.idle", strconv.FormatInt(*c.Idle, 10))
+			p.set("cpu", "cpu.idle", "cpu.idle", *c.Idle)
 		}
 	}
 	// Who is idle has no weight that could be set: be idle after, busy before.
@@ -252,37 +253,33 @@ func (p *limitPlan) cpu(c *specs.LinuxCPU) {
 		idle()
 	}
 	if shares := given(c.Shares); shares > 0 && p.v2("cpu") {
-		p.set("cpu", "cpu.weight", "", strconv.FormatUint(cpuWeight(shares), 10))
+		p.set("cpu", "cpu.weight", "", cpuWeight(shares))
 	} else if shares > 0 {
-		p.set("cpu", "", "cpu.shares", strconv.FormatUint(shares, 10))
+		p.set("cpu", "", "cpu.shares", shares)
 	}
 	if given(c.Idle) != 0 {
 		idle()
 	}
 	period, quota := given(c.Period), given(c.Quota)
 	if p.v2("cpu") && (period > 0 || quota != 0) {
-		value, _, _ := strings.Cut(p.now("cpu", "cpu.max"), " ") // "max 100000"
-		if quota < 0 {
-			value = "max"
-		} else if quota > 0 {
+		value := "max"
+		if quota > 0 {
 			value = strconv.FormatInt(quota, 10)
+		} else if quota == 0 { // it stays, but has to be said: "max 100000"
+			value, _, _ = strings.Cut(p.now("cpu", "cpu.max"), " ")
 		}
-		if period > 0 { // else it stays
-			value = cmp.Or(value, "max") + " " + strconv.FormatUint(period, 10)
+		if period > 0 {
+			value += " " + strconv.FormatUint(period, 10)
 		}
 		p.set("cpu", "cpu.max", "", value)
 	} else {
-		if period > 0 {
-			p.set("cpu", "", "cpu.cfs_period_us", strconv.FormatUint(period, 10))
-		}
+		p.amount("cpu", "", "cpu.cfs_period_us", int64(period))
 		p.amount("cpu", "", "cpu.cfs_quota_us", quota)
 	}
 	if c.Burst != nil {
-		p.set("cpu", "cpu.max.burst", "cpu.cfs_burst_us", strconv.FormatUint(*c.Burst, 10))
+		p.set("cpu", "cpu.max.burst", "cpu.cfs_burst_us", *c.Burst)
 	}
-	if n := given(c.RealtimePeriod); n > 0 {
-		p.set("cpu", "", "cpu.rt_period_us", strconv.FormatUint(n, 10))
-	}
+	p.amount("cpu", "", "cpu.rt_period_us", int64(given(c.RealtimePeriod)))
 	p.amount("cpu", "", "cpu.rt_runtime_us", given(c.RealtimeRuntime))
 	if c.Cpus != "" {
 		p.set("cpuset", "cpuset.cpus", "cpuset.cpus", c.Cpus)
@@ -293,9 +290,9 @@ func (p *limitPlan) cpu(c *specs.LinuxCPU) {
 }
 
 // cpuWeight converts shares of v1, 2 to 262144, to a weight of v2, 1 to 10000.
-// A line would make 39 of 1024 shares, the default, but the default of v2 is 100.
-// So the logarithms lie on a parabola through both ends and both defaults, as
-// for runc since 1.3.2.
+// A line would make 39 of 1024 shares, the default, but the default of v2 is
+// 100. So the logarithms lie on a parabola through both ends and both defaults,
+// as for runc since 1.3.2.
 func cpuWeight(shares uint64) uint64 {
 	log := math.Log2(float64(min(max(shares, 2), 262144)))
 	return uint64(math.Ceil(math.Pow(10, (log*log+125*log)/612-7.0/34)))
@@ -307,51 +304,50 @@ func (p *limitPlan) blockIO(b *specs.LinuxBlockIO) {
 	if p.v2("io") {
 		controller = "io"
 	}
-	// Who does weights is the scheduler of the disk, BFQ, and its files are named
-	// so; or the controller itself, from 1 to 10000 instead of 10 to 1000.
+	// Who does weights is the scheduler of the disk, BFQ, and its files are
+	// named so; or the controller itself, from 1 to 10000 instead of 10 to
+	// 1000.
 	weight, bfq := "weight", p.now(controller, controller+".bfq.weight") != ""
 	if bfq {
 		weight = "bfq.weight"
 	}
-	convert := func(n uint16) string {
-		if !bfq && p.v2("io") && n >= 10 {
-			return strconv.Itoa(1 + (int(n)-10)*9999/990)
+	set := func(device string, n, leaf *uint16) {
+		suffix := ""
+		if device != "" {
+			suffix = "_device"
 		}
-		return strconv.Itoa(int(n))
+		if value := int(given(n)); value > 0 {
+			if !bfq && p.v2("io") && value >= 10 {
+				value = 1 + (value-10)*9999/990
+			}
+			p.set(controller, "io."+weight, "blkio."+weight+suffix, device+strconv.Itoa(value))
+		}
+		if value := int(given(leaf)); value > 0 {
+			p.set(controller, "", "blkio.leaf_weight"+suffix, device+strconv.Itoa(value))
+		}
 	}
-	if n := given(b.Weight); n > 0 {
-		p.set(controller, "io."+weight, "blkio."+weight, convert(n))
-	}
-	if n := given(b.LeafWeight); n > 0 {
-		p.set(controller, "", "blkio.leaf_weight", strconv.Itoa(int(n)))
-	}
+	set("", b.Weight, b.LeafWeight)
 	for _, d := range b.WeightDevice {
-		device := fmt.Sprintf("%d:%d ", d.Major, d.Minor)
-		if n := given(d.Weight); n > 0 {
-			p.set(controller, "io."+weight, "blkio."+weight+"_device", device+convert(n))
-		}
-		if n := given(d.LeafWeight); n > 0 {
-			p.set(controller, "", "blkio.leaf_weight_device", device+strconv.Itoa(int(n)))
-		}
+		set(fmt.Sprintf("%d:%d ", d.Major, d.Minor), d.Weight, d.LeafWeight)
 	}
 	for _, t := range []struct {
-		devices     []specs.LinuxThrottleDevice
-		key, v1File string
+		devices   []specs.LinuxThrottleDevice
+		key, file string
 	}{
-		{b.ThrottleReadBpsDevice, "rbps", "blkio.throttle.read_bps_device"},
-		{b.ThrottleWriteBpsDevice, "wbps", "blkio.throttle.write_bps_device"},
-		{b.ThrottleReadIOPSDevice, "riops", "blkio.throttle.read_iops_device"},
-		{b.ThrottleWriteIOPSDevice, "wiops", "blkio.throttle.write_iops_device"},
+		{b.ThrottleReadBpsDevice, "rbps", "read_bps"},
+		{b.ThrottleWriteBpsDevice, "wbps", "write_bps"},
+		{b.ThrottleReadIOPSDevice, "riops", "read_iops"},
+		{b.ThrottleWriteIOPSDevice, "wiops", "write_iops"},
 	} {
 		for _, d := range t.devices {
-			if rate := strconv.FormatUint(d.Rate, 10); p.v2("io") {
+			line := fmt.Sprintf("%d:%d %d", d.Major, d.Minor, d.Rate)
+			if p.v2("io") {
+				line = fmt.Sprintf("%d:%d %s=%d", d.Major, d.Minor, t.key, d.Rate)
 				if d.Rate == 0 { // no limit, says v1
-					rate = "max"
+					line = strings.TrimSuffix(line, "0") + "max"
 				}
-				p.set(controller, "io.max", "", fmt.Sprintf("%d:%d %s=%s", d.Major, d.Minor, t.key, rate))
-			} else {
-				p.set(controller, "", t.v1File, fmt.Sprintf("%d:%d %s", d.Major, d.Minor, rate))
 			}
+			p.set(controller, "io.max", "blkio.throttle."+t.file+"_device", line)
 		}
 	}
 }

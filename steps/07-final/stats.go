@@ -10,98 +10,68 @@ import (
 	"strings"
 )
 
-// These are the data of an event of type "stats", as those who read runc's
-// expect them.
-type (
-	stats struct {
-		CPU struct {
-			Usage struct {
-				Total  uint64 `json:"total"`
-				Kernel uint64 `json:"kernel"`
-				User   uint64 `json:"user"`
-			} `json:"usage"` // in ns
-			Throttling struct {
-				Periods          uint64 `json:"periods"`
-				ThrottledPeriods uint64 `json:"throttledPeriods"`
-				ThrottledTime    uint64 `json:"throttledTime"` // in ns
-			} `json:"throttling"`
-		} `json:"cpu"`
-		Memory struct {
-			Cache uint64            `json:"cache"`
-			Usage usage             `json:"usage"`
-			Swap  usage             `json:"swap"`
-			Raw   map[string]uint64 `json:"raw"`
-		} `json:"memory"`
-		Pids struct {
-			Current uint64 `json:"current"`
-			Limit   uint64 `json:"limit"` // 0 is none
-		} `json:"pids"`
-		Blkio struct {
-			Bytes []transfer `json:"ioServiceBytesRecursive"`
-			Count []transfer `json:"ioServicedRecursive"`
-		} `json:"blkio"`
-	}
-	usage struct {
-		Limit   uint64 `json:"limit"`
-		Usage   uint64 `json:"usage"`
-		Max     uint64 `json:"max"`
-		Failcnt uint64 `json:"failcnt"`
-	}
-	transfer struct {
-		Major uint64 `json:"major"`
-		Minor uint64 `json:"minor"`
-		Op    string `json:"op"`
-		Value uint64 `json:"value"`
-	}
-)
+// A transfer is what one disk has read or written.
+type transfer struct {
+	Major uint64 `json:"major"`
+	Minor uint64 `json:"minor"`
+	Op    string `json:"op"`
+	Value uint64 `json:"value"`
+}
 
-// stats returns what the container uses. What a host has no controller for is 0.
+// stats returns what the container uses, as the data of an event of type
+// "stats" of runc: times in ns, sizes in bytes. What the host has no controller
+// for is 0.
 func (c cgroup) stats() (any, error) {
-	var s stats
 	if _, err := os.Stat(c.directories()[0]); err != nil {
 		return nil, errors.New("no stats: the cgroup is gone")
 	}
+	table := func(controller, file string) map[string]uint64 {
+		return statTable(readCgroup(c.Dirs[controller] + "/" + file))
+	}
 	number := func(controller, file string) uint64 {
-		return statNumber(readCgroup(c.Dirs[controller] + "/" + file))
+		return statNumber(readCgroup(c.Dirs[controller] + "/" + controller + "." + file))
 	}
-	cpu, throttling := &s.CPU.Usage, &s.CPU.Throttling
-	stat := statTable(readCgroup(c.Dirs["cpu"] + "/cpu.stat"))
-	throttling.Periods, throttling.ThrottledPeriods = stat["nr_periods"], stat["nr_throttled"]
+	type object = map[string]any
+	memory := func(limit, usage, peak string, failures uint64) object {
+		return object{"limit": number("memory", limit), "usage": number("memory", usage), "max": number("memory", peak), "failcnt": failures}
+	}
+	result := object{}
+
+	stat := table("cpu", "cpu.stat")
+	times := object{"total": number("cpuacct", "usage"), "kernel": number("cpuacct", "usage_sys"), "user": number("cpuacct", "usage_user")}
+	throttled := stat["throttled_time"]
 	if c.v2("cpu") {
-		throttling.ThrottledTime = stat["throttled_usec"] * 1000
-		cpu.Total, cpu.Kernel, cpu.User = stat["usage_usec"]*1000, stat["system_usec"]*1000, stat["user_usec"]*1000
-	} else {
-		throttling.ThrottledTime = stat["throttled_time"]
-		cpu.Total = number("cpuacct", "cpuacct.usage")
-		cpu.Kernel, cpu.User = number("cpuacct", "cpuacct.usage_sys"), number("cpuacct", "cpuacct.usage_user")
+		times = object{"total": stat["usage_usec"] * 1000, "kernel": stat["system_usec"] * 1000, "user": stat["user_usec"] * 1000}
+		throttled = stat["throttled_usec"] * 1000
 	}
-	m := &s.Memory
-	m.Raw = statTable(readCgroup(c.Dirs["memory"] + "/memory.stat"))
+	result["cpu"] = object{"usage": times, "throttling": object{
+		"periods": stat["nr_periods"], "throttledPeriods": stat["nr_throttled"], "throttledTime": throttled}}
+
+	raw := table("memory", "memory.stat")
 	if c.v2("memory") {
-		m.Cache = m.Raw["file"]
-		m.Usage = usage{number("memory", "memory.max"), number("memory", "memory.current"), number("memory", "memory.peak"),
-			statTable(readCgroup(c.Dirs["memory"] + "/memory.events"))["max"]}
-		m.Swap = usage{number("memory", "memory.swap.max"), number("memory", "memory.swap.current"), number("memory", "memory.swap.peak"),
-			statTable(readCgroup(c.Dirs["memory"] + "/memory.swap.events"))["max"]}
+		result["memory"] = object{"cache": raw["file"], "raw": raw,
+			"usage": memory("max", "current", "peak", table("memory", "memory.events")["max"]),
+			"swap":  memory("swap.max", "swap.current", "swap.peak", table("memory", "memory.swap.events")["max"])}
 	} else {
-		m.Cache = m.Raw["cache"]
-		for prefix, u := range map[string]*usage{"memory.": &m.Usage, "memory.memsw.": &m.Swap} {
-			*u = usage{number("memory", prefix+"limit_in_bytes"), number("memory", prefix+"usage_in_bytes"),
-				number("memory", prefix+"max_usage_in_bytes"), number("memory", prefix+"failcnt")}
-		}
+		result["memory"] = object{"cache": raw["cache"], "raw": raw,
+			"usage": memory("limit_in_bytes", "usage_in_bytes", "max_usage_in_bytes", number("memory", "failcnt")),
+			"swap":  memory("memsw.limit_in_bytes", "memsw.usage_in_bytes", "memsw.max_usage_in_bytes", number("memory", "memsw.failcnt"))}
 	}
-	s.Pids.Current, s.Pids.Limit = number("pids", "pids.current"), number("pids", "pids.max")
-	if s.Pids.Limit == math.MaxUint64 {
-		s.Pids.Limit = 0
+
+	limit := number("pids", "max")
+	if limit == math.MaxUint64 {
+		limit = 0 // none
 	}
-	if c.v2("io") {
-		s.Blkio.Bytes = transfers(readCgroup(c.Dirs["io"]+"/io.stat"), "rbytes=", "wbytes=")
-		s.Blkio.Count = transfers(readCgroup(c.Dirs["io"]+"/io.stat"), "rios=", "wios=")
-	} else {
-		s.Blkio.Bytes = transfers(readCgroup(c.Dirs["blkio"]+"/blkio.throttle.io_service_bytes_recursive"), "Read", "Write")
-		s.Blkio.Count = transfers(readCgroup(c.Dirs["blkio"]+"/blkio.throttle.io_serviced_recursive"), "Read", "Write")
+	result["pids"] = object{"current": number("pids", "current"), "limit": limit}
+
+	transferred := readCgroup(c.Dirs["io"] + "/io.stat")
+	bytes, count := transfers(transferred, "rbytes=", "wbytes="), transfers(transferred, "rios=", "wios=")
+	if !c.v2("io") {
+		bytes = transfers(readCgroup(c.Dirs["blkio"]+"/blkio.throttle.io_service_bytes_recursive"), "Read", "Write")
+		count = transfers(readCgroup(c.Dirs["blkio"]+"/blkio.throttle.io_serviced_recursive"), "Read", "Write")
 	}
-	return s, nil
+	result["blkio"] = object{"ioServiceBytesRecursive": bytes, "ioServicedRecursive": count}
+	return result, nil
 }
 
 // statNumber reads a number; "max" is the highest.
@@ -129,15 +99,15 @@ func statTable(text string) map[string]uint64 {
 func transfers(text, read, write string) (list []transfer) {
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(strings.ReplaceAll(line, "=", "= "))
-		if len(fields) == 0 {
-			continue
-		}
-		major, minor, found := strings.Cut(fields[0], ":")
-		for i, name := range fields {
-			if found && i+1 < len(fields) && (name == read || name == write) {
-				op := map[bool]string{true: "Read", false: "Write"}[name == read]
-				list = append(list, transfer{statNumber(major), statNumber(minor), op, statNumber(fields[i+1])})
+		for i := 1; i+1 < len(fields); i++ {
+			op := "Read"
+			if fields[i] == write {
+				op = "Write"
+			} else if fields[i] != read {
+				continue
 			}
+			major, minor, _ := strings.Cut(fields[0], ":")
+			list = append(list, transfer{statNumber(major), statNumber(minor), op, statNumber(fields[i+1])})
 		}
 	}
 	return list
