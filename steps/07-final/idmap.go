@@ -95,3 +95,12 @@ func systemMappings(mappings []specs.LinuxIDMapping) (list []syscall.SysProcIDMa
 	}
 	return list
 }
+
+// idmappedFiles is idmappedSources as two lists: places in s.Mounts, and files.
+func idmappedFiles(s *specs.Spec) (places []int, files []*os.File, err error) {
+	sources, err := idmappedSources(s)
+	for place, file := range sources {
+		places, files = append(places, place), append(files, file)
+	}
+	return places, files, err
+}

@@ -126,7 +126,7 @@ func (r *rootfs) maskPath(name string, empty *int) error {
 		// A link of the image's in its place would be mounted, and open to
 		// write, where a mask should be (CVE-2025-31133).
 		if source, err = r.open("/dev/null", noLinks); err != nil {
-			return fmt.Errorf("open /dev/null: %v", err)
+			return fmt.Errorf("open /dev/null: %w", err)
 		}
 		defer unix.Close(source)
 		if err := matchDevice(source, "", unix.S_IFCHR, unix.Mkdev(1, 3)); err != nil {

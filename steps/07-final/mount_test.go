@@ -197,13 +197,13 @@ func TestBindMounts(t *testing.T) {
 		options []string
 		want    []string // of /m and of /m/below
 	}{
-		{"keeps the attributes of the source", []string{"bind"}, []string{"/m rw,nosuid,nodev,relatime - tmpfs", ""}},
-		{"adds to them", []string{"bind", "ro"}, []string{"/m ro,nosuid,nodev,relatime - tmpfs", ""}},
-		{"clears what is named", []string{"bind", "dev", "suid"}, []string{"/m rw,relatime - tmpfs", ""}},
-		{"ignores data", []string{"bind", "size=1k", "mode=700"}, []string{"/m rw,nosuid,nodev,relatime - tmpfs", ""}},
+		{"keeps the attributes of the source", []string{"bind"}, []string{"/m rw,nosuid,nodev,relatime master:N - tmpfs", ""}},
+		{"adds to them", []string{"bind", "ro"}, []string{"/m ro,nosuid,nodev,relatime master:N - tmpfs", ""}},
+		{"clears what is named", []string{"bind", "dev", "suid"}, []string{"/m rw,relatime master:N - tmpfs", ""}},
+		{"ignores data", []string{"bind", "size=1k", "mode=700"}, []string{"/m rw,nosuid,nodev,relatime master:N - tmpfs", ""}},
 		{"has no mounts below", []string{"bind"}, []string{"/m rw,", ""}},
-		{"has mounts below", []string{"rbind", "ro"}, []string{"/m ro,nosuid,nodev,relatime - tmpfs", "/m/below rw,relatime - tmpfs"}},
-		{"is read-only below, too", []string{"rbind", "rro"}, []string{"/m ro,nosuid,nodev,relatime - tmpfs", "/m/below ro,relatime - tmpfs"}},
+		{"has mounts below", []string{"rbind", "ro"}, []string{"/m ro,nosuid,nodev,relatime master:N - tmpfs", "/m/below rw,relatime master:N - tmpfs"}},
+		{"is read-only below, too", []string{"rbind", "rro"}, []string{"/m ro,nosuid,nodev,relatime master:N - tmpfs", "/m/below ro,relatime master:N - tmpfs"}},
 		{"is a slave", []string{"rbind", "rslave"}, []string{"/m rw,nosuid,nodev,relatime master:N - tmpfs", "/m/below rw,relatime master:N - tmpfs"}},
 		{"is private", []string{"rbind", "rprivate"}, []string{"/m rw,nosuid,nodev,relatime - tmpfs", "/m/below rw,relatime - tmpfs"}},
 		{"is private at the top", []string{"rbind", "private"}, []string{"/m rw,nosuid,nodev,relatime - tmpfs", "/m/below rw,relatime master:N - tmpfs"}},
