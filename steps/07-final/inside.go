@@ -151,75 +151,62 @@ func copyTree(from, to int) error {
 	return err
 }
 
-// copyFile copies name, whatever it is, from one directory to another.
+// copyFile copies name, whatever it is, from one directory to another. Nobody
+// else sees the other one yet: only in the first there can be traps.
 func copyFile(from, to int, name string) error {
 	var stat unix.Stat_t
-	if err := unix.Fstatat(from, name, &stat, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return err
-	}
-	var err error
-	switch stat.Mode & unix.S_IFMT {
-	case unix.S_IFLNK:
+	err := unix.Fstatat(from, name, &stat, unix.AT_SYMLINK_NOFOLLOW)
+	kind := stat.Mode & unix.S_IFMT
+	switch {
+	case err != nil:
+	case kind == unix.S_IFLNK:
 		target := make([]byte, unix.PathMax)
 		var n int
 		if n, err = unix.Readlinkat(from, name, target); err == nil {
 			err = unix.Symlinkat(string(target[:n]), to, name)
 		}
-	case unix.S_IFREG, unix.S_IFDIR:
-		return copyContent(from, to, name, &stat)
+	case kind == unix.S_IFREG || kind == unix.S_IFDIR:
+		err = copyContent(from, to, name, kind)
 	default:
 		err = unix.Mknodat(to, name, stat.Mode, int(stat.Rdev))
 	}
 	if err != nil {
 		return err
 	}
-	return copyOwner(to, name, &stat)
-}
-
-// copyOwner gives the copy its owner, but for one that the user namespace has
-// no id for.
-func copyOwner(to int, name string, stat *unix.Stat_t) error {
-	err := unix.Fchownat(to, name, int(stat.Uid), int(stat.Gid), unix.AT_SYMLINK_NOFOLLOW)
-	if err == unix.EINVAL {
+	err = unix.Fchownat(to, name, int(stat.Uid), int(stat.Gid), unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil && err != unix.EINVAL { // the user namespace has no such id
+		return err
+	}
+	if kind == unix.S_IFLNK {
 		return nil
 	}
-	return err
+	return unix.Fchmodat(to, name, stat.Mode&0o7777, 0) // after chown(2), which takes set-user-ID away
 }
 
-// copyContent copies a file or a directory with what it holds.
-func copyContent(from, to int, name string, stat *unix.Stat_t) error {
-	isDir := stat.Mode&unix.S_IFMT == unix.S_IFDIR
-	flags := unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
-	fd, err := unix.Openat(from, name, flags, 0)
+// copyContent copies what a file or a directory holds.
+func copyContent(from, to int, name string, kind uint32) error {
+	fd, err := unix.Openat(from, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	source := os.NewFile(uintptr(fd), name)
 	defer source.Close()
-	if isDir {
-		err = unix.Mkdirat(to, name, 0o700)
-	} else {
-		flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	flags := unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL
+	if kind == unix.S_IFDIR {
+		flags = unix.O_RDONLY | unix.O_DIRECTORY
+		if err := unix.Mkdirat(to, name, 0o700); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	fd, err = unix.Openat(to, name, flags, 0o600)
+	fd, err = unix.Openat(to, name, flags|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
 	target := os.NewFile(uintptr(fd), name)
 	defer target.Close()
-	if isDir {
-		err = copyTree(int(source.Fd()), fd)
-	} else {
-		_, err = io.Copy(target, source)
+	if kind == unix.S_IFDIR {
+		return copyTree(int(source.Fd()), fd)
 	}
-	if err == nil {
-		err = copyOwner(to, name, stat)
-	}
-	if err != nil {
-		return err
-	}
-	return unix.Fchmod(fd, stat.Mode&0o7777) // last: a change of owner takes set-user-ID away
+	_, err = io.Copy(target, source)
+	return err
 }

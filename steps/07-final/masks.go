@@ -37,45 +37,38 @@ func finishRootfs(s *specs.Spec) error {
 		return fmt.Errorf("open /: %w", err)
 	}
 	defer unix.Close(root)
-	r := &rootfs{fd: root}
-	linux := s.Linux
-	if linux == nil {
-		linux = &specs.Linux{}
+	if s.Linux == nil {
+		s.Linux = &specs.Linux{}
 	}
-	if err := setSysctls(s); err != nil { // before /proc/sys is read-only
-		return err
-	}
-	if err := r.makeReadonly(linux.ReadonlyPaths); err != nil {
-		return err
-	}
-	if err := r.mask(linux.MaskedPaths); err != nil {
-		return err
-	}
-	if err := r.lockDev(s.Mounts); err != nil {
-		return err
-	}
-	if err := r.propagate(linux.RootfsPropagation); err != nil {
-		return err
-	}
-	if s.Root == nil || !s.Root.Readonly {
-		return nil
-	}
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(root, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-		return fmt.Errorf("make / read-only: %w", err)
+	for _, finish := range []func(*rootfs, *specs.Spec) error{
+		(*rootfs).setSysctls,       // before /proc/sys is read-only
+		(*rootfs).makeReadonly,     //
+		(*rootfs).mask,             //
+		(*rootfs).makeDevReadonly,  // now that all is in it
+		(*rootfs).propagate,        //
+		(*rootfs).makeRootReadonly, //
+	} {
+		if err := finish(&rootfs{fd: root}, s); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// makeReadonly lays a read-only copy of itself over each of paths, and of what
-// is mounted below.
-func (r *rootfs) makeReadonly(paths []string) error {
+// forEach calls change for each of paths that exists.
+func forEach(paths []string, act string, change func(name string) error) error {
 	for _, p := range paths {
-		if err := r.makePathReadonly(path.Join("/", p)); err != nil && err != unix.ENOENT {
-			return fmt.Errorf("make %s read-only: %w", p, err)
+		if err := change(path.Join("/", p)); err != nil && err != unix.ENOENT {
+			return fmt.Errorf("%s %s: %w", act, p, err)
 		}
 	}
 	return nil
+}
+
+// makeReadonly lays a read-only copy of itself over each of the read-only
+// paths, and of what is mounted below.
+func (r *rootfs) makeReadonly(s *specs.Spec) error {
+	return forEach(s.Linux.ReadonlyPaths, "make read-only", r.makePathReadonly)
 }
 
 // makePathReadonly does so for one.
@@ -90,24 +83,18 @@ func (r *rootfs) makePathReadonly(name string) error {
 		return err
 	}
 	defer unix.Close(mnt)
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(mnt, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+	if err := setAttributes(mnt, mountOptions{all: attributes{set: unix.MOUNT_ATTR_RDONLY}}); err != nil {
 		return err
 	}
 	return attach(mnt, on)
 }
 
-// mask lays /dev/null over each of paths that is a file, and one empty
-// directory over all that are directories. It skips those that are missing.
-func (r *rootfs) mask(paths []string) error {
+// mask lays /dev/null over each of the masked paths that is a file, and one
+// empty directory over all that are directories.
+func (r *rootfs) mask(s *specs.Spec) error {
 	empty := -1
 	defer func() { unix.Close(empty) }()
-	for _, p := range paths {
-		if err := r.maskPath(path.Join("/", p), &empty); err != nil && err != unix.ENOENT {
-			return fmt.Errorf("mask %s: %w", p, err)
-		}
-	}
-	return nil
+	return forEach(s.Linux.MaskedPaths, "mask", func(name string) error { return r.maskPath(name, &empty) })
 }
 
 // maskPath masks one. The first directory makes empty, the others copy it.
@@ -126,7 +113,7 @@ func (r *rootfs) maskPath(name string, empty *int) error {
 		// A link of the image's in its place would be mounted, and open to
 		// write, where a mask should be (CVE-2025-31133).
 		if source, err = r.open("/dev/null", noLinks); err != nil {
-			return fmt.Errorf("open /dev/null: %v", err)
+			return fmt.Errorf("open /dev/null: %w", err)
 		}
 		defer unix.Close(source)
 		if err := matchDevice(source, "", unix.S_IFCHR, unix.Mkdev(1, 3)); err != nil {
@@ -149,9 +136,9 @@ func (r *rootfs) maskPath(name string, empty *int) error {
 	return attach(mnt, on)
 }
 
-// lockDev makes /dev read-only if its mount is to be, now that all is in it.
-func (r *rootfs) lockDev(mounts []specs.Mount) error {
-	for _, m := range mounts {
+// makeDevReadonly makes /dev read-only if its mount is to be.
+func (r *rootfs) makeDevReadonly(s *specs.Spec) error {
+	for _, m := range s.Mounts {
 		o, err := parseMountOptions(m.Options)
 		if err != nil || path.Join("/", m.Destination) != "/dev" || !o.readOnly() {
 			continue
@@ -168,16 +155,27 @@ func (r *rootfs) lockDev(mounts []specs.Mount) error {
 	return nil
 }
 
-// propagate gives / the propagation that name stands for.
-func (r *rootfs) propagate(name string) error {
-	if name == "" {
+// propagate gives / the propagation of rootfsPropagation.
+func (r *rootfs) propagate(s *specs.Spec) error {
+	if s.Linux.RootfsPropagation == "" {
 		return nil
 	}
-	flag, ok := propagation(name)
+	flag, ok := propagation(s.Linux.RootfsPropagation)
 	if !ok {
-		return fmt.Errorf("unknown rootfsPropagation %q", name)
+		return fmt.Errorf("unknown rootfsPropagation %q", s.Linux.RootfsPropagation)
 	}
 	return setPropagation(r.fd, []uint64{flag})
+}
+
+// makeRootReadonly makes / read-only if it is to be.
+func (r *rootfs) makeRootReadonly(s *specs.Spec) error {
+	if s.Root == nil || !s.Root.Readonly {
+		return nil
+	}
+	if err := setAttributes(r.fd, mountOptions{own: attributes{set: unix.MOUNT_ATTR_RDONLY}}); err != nil {
+		return fmt.Errorf("make / read-only: %w", err)
+	}
+	return nil
 }
 
 // sysctlPath is the file below /proc/sys that name stands for. As with
@@ -239,21 +237,20 @@ func validateSysctls(s *specs.Spec) error {
 }
 
 // setSysctls writes the sysctls of s.
-func setSysctls(s *specs.Spec) error {
-	if err := validateSysctls(s); err != nil || s.Linux == nil {
+func (r *rootfs) setSysctls(s *specs.Spec) error {
+	if err := validateSysctls(s); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Linux.Sysctl)) {
 		file, err := sysctlPath(name)
-		if err != nil {
-			return err
+		fd := -1
+		if err == nil {
+			fd, err = openProc("sys/"+file, unix.O_WRONLY)
 		}
-		fd, err := openProc("sys/"+file, unix.O_WRONLY)
-		if err != nil {
-			return fmt.Errorf("sysctl %s: %w", name, err)
+		if err == nil {
+			_, err = unix.Write(fd, []byte(s.Linux.Sysctl[name]))
+			unix.Close(fd)
 		}
-		_, err = unix.Write(fd, []byte(s.Linux.Sysctl[name]))
-		unix.Close(fd)
 		if err != nil {
 			return fmt.Errorf("sysctl %s: %w", name, err)
 		}

@@ -152,10 +152,11 @@ func (o mountOptions) readOnly() bool {
 // splitData divides "mode=755,size=1k" as mount(2) would. A comma in quotes or
 // behind a backslash belongs to a value, of SELinux or of an overlay.
 func splitData(option string) []string {
-	if strings.ContainsAny(option, `"\`) {
-		return []string{strings.ReplaceAll(option, `"`, "")}
+	list := []string{strings.ReplaceAll(option, `"`, "")}
+	if !strings.ContainsAny(option, `"\`) {
+		list = strings.Split(option, ",")
 	}
-	return slices.DeleteFunc(strings.Split(option, ","), func(s string) bool { return s == "" })
+	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }
 
 // validateMounts finds what cannot be right in the mounts of s before anything
