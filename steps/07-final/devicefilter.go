@@ -26,9 +26,9 @@ type deviceRule struct {
 
 const allAccess = unix.BPF_DEVCG_ACC_MKNOD | unix.BPF_DEVCG_ACC_READ | unix.BPF_DEVCG_ACC_WRITE
 
-// defaultDevices can do no harm: nodes that nobody can open; null, zero, full,
+// harmlessDevices can do no harm: nodes that nobody can open; null, zero, full,
 // random, urandom, tty, ptmx and the pseudoterminals.
-var defaultDevices = []deviceRule{
+var harmlessDevices = []deviceRule{
 	{true, 'c', -1, -1, unix.BPF_DEVCG_ACC_MKNOD},
 	{true, 'b', -1, -1, unix.BPF_DEVCG_ACC_MKNOD},
 	{true, 'c', 1, 3, allAccess},
@@ -85,7 +85,7 @@ func deviceRules(list []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 		}
 	}
 	if !rules[0].allow {
-		for _, d := range defaultDevices {
+		for _, d := range harmlessDevices {
 			if !slices.Contains(rules, d) {
 				rules = append(rules, d)
 			}
