@@ -292,7 +292,7 @@ func (p *limitPlan) cpu(c *specs.LinuxCPU) {
 // cpuWeight converts shares of v1, 2 to 262144, to a weight of v2, 1 to 10000.
 // A line would make 39 of 1024 shares, the default, but the default of v2 is
 // 100. So the logarithms lie on a parabola through both ends and both defaults,
-// as for runc since 1.3.2.
+// as in newer releases of runc.
 func cpuWeight(shares uint64) uint64 {
 	log := math.Log2(float64(min(max(shares, 2), 262144)))
 	return uint64(math.Ceil(math.Pow(10, (log*log+125*log)/612-7.0/34)))
