@@ -26,6 +26,7 @@ var Files = []string{
 	"steps/04-cgroup/README.md",
 	"steps/05-user/README.md",
 	"steps/06-net/README.md",
+	"steps/07-final/README.md",
 	"harness/README.md",
 }
 

@@ -58,8 +58,8 @@ func parseCapabilities(c *specs.LinuxCapabilities) (caps capabilities, unknown [
 			}
 		}
 	}
-	// An ambient one must be permitted and inheritable. Many a configuration has
-	// it otherwise, and runc goes on, too.
+	// An ambient one must be permitted and inheritable. Many a configuration
+	// has it otherwise, and runc goes on, too.
 	for number, name := range known {
 		if bit := uint64(1) << number; caps.Ambient&^(caps.Permitted&caps.Inheritable)&bit != 0 {
 			caps.Ambient &^= bit
@@ -69,7 +69,8 @@ func parseCapabilities(c *specs.LinuxCapabilities) (caps capabilities, unknown [
 	return caps, unknown
 }
 
-// inBounding tells whether a capability is in the calling thread's bounding set.
+// inBounding tells whether a capability is in the calling thread's bounding
+// set.
 func inBounding(number int) bool {
 	in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(number), 0, 0, 0)
 	return err == nil && in == 1

@@ -110,7 +110,8 @@ func (c *child) execute() {
 	c.try(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, c.deathSignal, 0)
 	c.await()
 	if c.flags&unix.CLONE_NEWCGROUP != 0 {
-		// Its root is the cgroup of who creates it: that which start waited for.
+		// Its root is the cgroup of who creates it: that which start waited
+		// for.
 		c.try(unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP, 0, 0)
 	}
 	for sig := uintptr(1); sig <= 64; sig++ { // what is ignored stays so, as in nohup(1)
@@ -126,9 +127,10 @@ func (c *child) execute() {
 }
 
 // protect keeps the processes of a namespace that is joined from our memory and
-// from /proc/PID/fd, as long as we are still the runtime: CVE-2016-9962. It ends
-// with execve(2), unless root of the user namespace may not read the executable:
-// then the kernel protects the process on, see PR_SET_DUMPABLE(2const).
+// from /proc/PID/fd, as long as we are still the runtime: CVE-2016-9962. It
+// ends with execve(2), unless root of the user namespace may not read the
+// executable: then the kernel protects the process on, see
+// PR_SET_DUMPABLE(2const).
 //
 //go:norace
 //go:nosplit

@@ -43,7 +43,8 @@ func openConsole(size *specs.Box, uid int) (c console, err error) {
 	if fs.Type != unix.DEVPTS_SUPER_MAGIC {
 		return c, errors.New("/dev/pts is no devpts")
 	}
-	// In a devpts, ptmx is what it should be, unless something is mounted on it.
+	// In a devpts, ptmx is what it should be, unless something is mounted on
+	// it.
 	fd, err := unix.Openat2(dir, "ptmx", &unix.OpenHow{
 		Flags:   unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS,
@@ -118,7 +119,8 @@ func (c console) mountOnDevConsole() error {
 		return fmt.Errorf("clone the mount of %s: %w", c.name, err)
 	}
 	defer unix.Close(tree)
-	// O_PATH does not open what the image may have there, O_NOFOLLOW leads nowhere else.
+	// O_PATH does not open what the image may have there, O_NOFOLLOW leads
+	// nowhere else.
 	if err := unix.Mknod(path, unix.S_IFREG|0o600, 0); err != nil && err != unix.EEXIST {
 		return fmt.Errorf("create %s: %w", path, err)
 	}

@@ -115,7 +115,8 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 	return s, c, writePid(o.pidFile, s.Pid)
 }
 
-// adjust does for process pid what it could not do itself in its user namespace.
+// adjust does for process pid what it could not do itself in its user
+// namespace.
 func adjust(pid int, spec *specs.Spec) error {
 	if err := setOOMScoreAdj(pid, spec.Process.OOMScoreAdj); err != nil {
 		return err

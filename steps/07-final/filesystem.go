@@ -89,7 +89,8 @@ func newFilesystem(m specs.Mount, o mountOptions, target string, on int, existed
 		if err := unix.Fstat(on, &below); err != nil {
 			return -1, err
 		}
-		// As the directory that it covers, unless a later option says otherwise.
+		// As the directory that it covers, unless a later option says
+		// otherwise.
 		o.data = append([]string{fmt.Sprintf("mode=%o", below.Mode&0o7777)}, o.data...)
 	}
 	writable := o.copyUp || target == "/dev" // until all is in it, see finishRootfs

@@ -18,9 +18,10 @@ func needsIDMap(m specs.Mount, o mountOptions) bool {
 	return o.idmap != noIDMap || len(m.UIDMappings) != 0
 }
 
-// idmappedSources makes the idmapped mounts of s, which init then only attaches:
-// for the filesystem's sake it takes the host's root. It belongs before init is
-// started; a new mount namespace is not needed. The keys are places in s.Mounts.
+// idmappedSources makes the idmapped mounts of s, which init then only
+// attaches: for the filesystem's sake it takes the host's root. It belongs
+// before init is started; a new mount namespace is not needed. The keys are
+// places in s.Mounts.
 func idmappedSources(s *specs.Spec) (map[int]*os.File, error) {
 	var sources map[int]*os.File
 	for i, m := range s.Mounts {

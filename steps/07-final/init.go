@@ -45,7 +45,8 @@ func isSocket(fd int) bool {
 	return err == nil && kind == unix.SOCK_STREAM
 }
 
-// warn reports to the runtime what is no error. It says so where its own log is.
+// warn reports to the runtime what is no error. It says so where its own log
+// is.
 func (c *initHalf) warn(format string, args ...any) {
 	c.channel.out.Encode(message{Event: "warning", Text: fmt.Sprintf(format, args...)})
 }

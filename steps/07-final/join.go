@@ -59,16 +59,17 @@ type spawned struct {
 }
 
 // spawn forks a child that will execute attr.Exe in the namespaces of attr, as
-// root where it joins or creates a user namespace. It is a child of this process
-// also in a PID namespace, and waits for start: until then a cgroup may get it.
+// root where it joins or creates a user namespace. It is a child of this
+// process also in a PID namespace, and waits for start: until then a cgroup may
+// get it.
 func spawn(attr *spawnAttr) (*spawned, error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("create socket pair: %w", err)
 	}
 	p := &spawned{socket: os.NewFile(uintptr(ends[0]), "socket"), attr: attr, join: slices.Clone(attr.Join)}
-	// Root joins the user namespace last: it need not own the others. An ordinary
-	// user joins it first, since only in there he may join them.
+	// Root joins the user namespace last: it need not own the others. An
+	// ordinary user joins it first, since only in there he may join them.
 	user := 1
 	if os.Geteuid() != 0 {
 		user = -1
@@ -109,7 +110,8 @@ func (p *spawned) fork(socket *os.File) (pid int, err error) {
 		return 0, fmt.Errorf("arguments and environment: %w", err)
 	}
 	for _, file := range files {
-		// Above all numbers that the child gives, so that none replaces another.
+		// Above all numbers that the child gives, so that none replaces
+		// another.
 		fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, len(files))
 		if err != nil {
 			return 0, fmt.Errorf("duplicate %s: %w", file.Name(), err)
@@ -211,7 +213,8 @@ func (p *spawned) read() (r report, err error) {
 	return r, fmt.Errorf("%s: %w", act, syscall.Errno(r.errno))
 }
 
-// writeMappings writes the ID mappings of the new user namespace of process pid.
+// writeMappings writes the ID mappings of the new user namespace of process
+// pid.
 func (p *spawned) writeMappings(pid int) error {
 	if p.attr.DenySetgroups {
 		if err := writeProc(pid, "setgroups", "deny"); err != nil {
@@ -224,7 +227,8 @@ func (p *spawned) writeMappings(pid int) error {
 	return writeProc(pid, "gid_map", formatMappings(p.attr.GIDMappings))
 }
 
-// formatMappings writes mappings as user_namespaces(7) wants them: "0 100000 65536".
+// formatMappings writes mappings as user_namespaces(7) wants them: "0 100000
+// 65536".
 func formatMappings(mappings []specs.LinuxIDMapping) string {
 	var lines strings.Builder
 	for _, m := range mappings {

@@ -515,8 +515,8 @@ func TestSpawnedIsKilledBeforeStart(t *testing.T) {
 	noChildren(t)
 }
 
-// Files that already have the numbers of others are the case in which a careless
-// dup2(2) replaces one by another.
+// Files that already have the numbers of others are the case in which a
+// careless dup2(2) replaces one by another.
 func TestSpawnPassesDescriptorsInOrder(t *testing.T) {
 	needsRootInSandbox(t)
 	dir := t.TempDir()
@@ -610,8 +610,9 @@ func TestSpawnedIsHiddenFromTheContainer(t *testing.T) {
 	require.Equal(t, "fd: possible\nexe: possible\nmem: possible\nptrace: possible\n", spy(victim.Pid), "the control: an executable that the container may read")
 	victim.end(t)
 
-	// An executable that the container's root may not read keeps the kernel from
-	// making the process dumpable in execve(2), unless fs.suid_dumpable is 1.
+	// An executable that the container's root may not read keeps the kernel
+	// from making the process dumpable in execve(2), unless fs.suid_dumpable is
+	// 1.
 	suidDumpable("0")
 	fd, err := unix.MemfdCreate("sealed", unix.MFD_CLOEXEC)
 	require.NoError(t, err)

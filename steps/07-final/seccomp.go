@@ -15,9 +15,10 @@ import (
 )
 
 // syscallTable has a line for each system call: its name and, for each ABI,
-// its number, or "-", in the order amd64, x32 (without x32Bit), 386, arm64, arm.
-// On 386 some calls are also parts of two older ones, socketcall(2) and ipc(2):
-// then the number of that follows, and its first argument for this part.
+// its number, or "-", in the order amd64, x32 (without x32Bit), 386, arm64,
+// arm. On 386 some calls are also parts of two older ones, socketcall(2) and
+// ipc(2): then the number of that follows, and its first argument for this
+// part.
 //
 //go:embed syscalls.txt
 var syscallTable string
@@ -54,8 +55,8 @@ var abis = []abi{
 //     does not stop what is unknown here; one that lists what it allows does.
 //   - For one call, a rule without args beats those with; of these the first
 //     that holds is taken. A rule that repeats the default action is none.
-//   - When a rule has several args with one index, each of its args is a rule of
-//     its own: "or", not "and".
+//   - When a rule has several args with one index, each of its args is a rule
+//     of its own: "or", not "and".
 //   - Unless the default action lets calls pass, numbers above the highest that
 //     the profile names give ENOSYS. After it libc tries an older call, but
 //     EPERM it believes.

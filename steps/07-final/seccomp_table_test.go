@@ -33,7 +33,8 @@ const (
 		"process_vm_readv process_vm_writev setsockopt getsockopt io_setup io_submit execveat preadv2 pwritev2"
 )
 
-// The parts of socketcall(2) and ipc(2), from 1 on: include/uapi/linux/net.h, ipc.h.
+// The parts of socketcall(2) and ipc(2), from 1 on: include/uapi/linux/net.h,
+// ipc.h.
 const (
 	socketParts = "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom " +
 		"shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg"
