@@ -343,8 +343,9 @@ func TestPivotLeavesTheHostBehind(t *testing.T) {
 			for _, l := range lines {
 				require.NotContains(t, l, "/box")
 			}
-			require.Contains(t, mountLine(t, "/"), map[string]string{"": "/ ro,relatime - ", "shared": "/ ro,relatime shared:", "rslave": "/ ro,relatime master:",
-				"private": "/ ro,relatime - ", "unbindable": "/ ro,relatime unbindable - "}[test.prop])
+			root := strings.Replace(mountLine(t, "/"), ",relatime", "", 1) // which an initramfs has not
+			require.Contains(t, root, map[string]string{"": "/ ro - ", "shared": "/ ro shared:", "rslave": "/ ro master:",
+				"private": "/ ro - ", "unbindable": "/ ro unbindable - "}[test.prop])
 			require.ErrorIs(t, os.WriteFile("/file", nil, 0o666), unix.EROFS)
 			require.ErrorIs(t, os.WriteFile("/proc/sys/net/ipv4/ip_default_ttl", []byte("1"), 0), unix.EROFS)
 			ttl, err := os.ReadFile("/proc/sys/net/ipv4/ip_default_ttl")
