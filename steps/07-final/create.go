@@ -86,8 +86,13 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 	if c, err = reexec(spec, preserved(o.preserveFDs), append([]*os.File{console, listener}, sources...)...); err != nil {
 		return nil, nil, explain(fmt.Errorf("create namespaces: %w", err))
 	}
-	if err = errors.Join(group.create(spec.Linux.Resources), group.add(c.process.Pid)); err != nil {
-		return s, c, fmt.Errorf("create cgroup: %w", err)
+	if err = group.create(spec.Linux.Resources); err != nil {
+		s.Cgroup = cgroup{} // nothing of it is ours
+	} else {
+		err = group.add(c.process.Pid)
+	}
+	if err != nil {
+		return s, c, err
 	}
 	if err = adjust(c.process.Pid, spec); err != nil {
 		return s, c, err

@@ -6,8 +6,9 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"os"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -43,14 +44,16 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 		return 0, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	c.notify() // from here on signals wait for c.wait: the cgroup is always removed
-	defer c.kill()
-	group, err := findCgroup("", fmt.Sprintf("container-%d", os.Getpid()))
+	group, err := findCgroup("", fmt.Sprintf("%d-%x", os.Getpid(), rand.Uint32()))
 	if err == nil && o.keeps("limits") {
-		defer func() { err = errors.Join(err, group.remove()) }()
-		err = errors.Join(group.create(spec.Linux.Resources), group.add(c.process.Pid))
+		if err = group.create(spec.Linux.Resources); err == nil {
+			defer func() { err = cmp.Or(err, group.remove()) }()
+			err = group.add(c.process.Pid)
+		}
 	}
+	defer c.kill() // before the cgroup is removed
 	if err := unlessOrdinary("limits", err); err != nil {
-		return 0, fmt.Errorf("create cgroup: %w", err)
+		return 0, err
 	}
 	connected := false
 	if o.keeps("network") {

@@ -62,7 +62,7 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File) (*
 		return os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", exe.Fd()), args, &os.ProcAttr{Env: env, Files: files, Sys: attr})
 	}
 	p, err := spawn(&spawnAttr{Join: join, New: create, UIDMappings: spec.Linux.UIDMappings, GIDMappings: spec.Linux.GIDMappings,
-		DenySetgroups: os.Geteuid() != 0, TimeOffsets: timeOffsets(spec.Linux),
+		DenySetgroups: !maySetGroups(), TimeOffsets: timeOffsets(spec.Linux),
 		Exe: exe, Args: args, Env: env, Files: files, Pdeathsig: unix.SIGKILL})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,8 +36,8 @@ func (o *runOptions) keeps(protection string) bool {
 	return !slices.Contains(o.without, protection)
 }
 
-// defaultPath is where commands are looked for, in a container without a PATH.
-const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// defaultPath is where commands are looked for, if the caller has no PATH.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // defaultSpec is what `run CMD` and `spec` are made of: a config.json with
 // every protection, see the runtime-spec's config.md and config-linux.md.
@@ -47,7 +48,7 @@ func defaultSpec(command []string) *specs.Spec {
 		Process: &specs.Process{
 			Terminal: false,
 			Args:     command,
-			Env:      []string{defaultPath, "TERM=" + os.Getenv("TERM"), "HOME=/root"},
+			Env:      []string{"PATH=" + cmp.Or(os.Getenv("PATH"), defaultPath), "TERM=" + os.Getenv("TERM"), "HOME=/root"},
 			Cwd:      "/",
 			Capabilities: &specs.LinuxCapabilities{
 				Bounding: capabilities, Effective: capabilities, Permitted: capabilities},

@@ -46,9 +46,16 @@ func asRoot(attr *syscall.SysProcAttr, linux *specs.Linux) {
 	attr.Cloneflags |= syscall.CLONE_NEWUSER
 	attr.UidMappings, attr.GidMappings = idMap(linux.UIDMappings), idMap(linux.GIDMappings)
 	// A user who could leave a group would get at what is kept from the group.
-	attr.GidMappingsEnableSetgroups = os.Geteuid() == 0
+	attr.GidMappingsEnableSetgroups = maySetGroups()
 	// Only root keeps capabilities in execve(2), see capabilities(7).
 	attr.Credential = &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: !attr.GidMappingsEnableSetgroups}
+}
+
+// maySetGroups tells whether this process may change its groups, and so let a
+// user namespace do that.
+func maySetGroups() bool {
+	said, _ := os.ReadFile("/proc/self/setgroups")
+	return os.Geteuid() == 0 && string(said) != "deny\n"
 }
 
 // idMap is mappings as the syscall package has them.
@@ -66,7 +73,7 @@ func setUser(u specs.User) error {
 	for i, gid := range u.AdditionalGids {
 		groups[i] = int(gid)
 	}
-	if denied, _ := os.ReadFile("/proc/self/setgroups"); len(groups) > 0 || string(denied) != "deny\n" {
+	if len(groups) > 0 || maySetGroups() {
 		if err := unix.Setgroups(groups); err != nil {
 			return fmt.Errorf("set additional groups to %v: %w", groups, err)
 		}

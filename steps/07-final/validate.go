@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,12 +82,12 @@ func validate(spec *specs.Spec) error {
 			return fmt.Errorf("%s is not supported", unsupported.name)
 		}
 	}
-	for _, check := range []func(*specs.Spec) error{validateNamespaces, validateHooks, validateMounts} {
+	for _, check := range []func(*specs.Spec) error{validateNamespaces, validateHooks, validateMounts, validateSysctls} {
 		if err := check(spec); err != nil {
 			return err
 		}
 	}
-	return validateProcess(spec.Process)
+	return cmp.Or(validatePersonality(spec.Linux.Personality), validateProcess(spec.Process))
 }
 
 // validateNamespaces refuses namespaces that contradict each other or what is
