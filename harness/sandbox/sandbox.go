@@ -19,6 +19,7 @@ type Spec struct {
 	Cgroup string    // "v2", "v1" or "hybrid"; "" is v2 (vm only)
 	Kernel string    // a directory with boot/vmlinuz-* and lib/modules; "" is Debian's cloud kernel, fetched and cached (vm only)
 	Accel  string    // "auto", "kvm" or "tcg"; "" is auto (vm only)
+	CPUs   int       // 0 is one (vm only)
 	Self   string    // the harness's own executable, static, for Arch: it is process 1 of every machine
 	Log    io.Writer // takes lines that say what a long wait is for
 }
