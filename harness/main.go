@@ -16,6 +16,7 @@ import (
 	"containers-from-scratch/harness/bench"
 	"containers-from-scratch/harness/conformance"
 	"containers-from-scratch/harness/doctor"
+	"containers-from-scratch/harness/engines"
 	"containers-from-scratch/harness/sandbox"
 )
 
@@ -24,6 +25,7 @@ var verbs = map[string]func(args []string) error{
 	"test-step":   testStep,   // N: try the facts of step N
 	"test":        testAll,    // every test there is
 	"shell":       shell,      // a shell in a sandbox
+	"engines":     tryEngines, // podman, docker and containerd with RUNTIME
 	"mutants":     tryMutants, // [N]: delete statements, see whether facts notice
 	"conformance": validate,   // the OCI's validation suite, on RUNTIME
 	"doctor":      diagnose,   // what this machine is good for
@@ -45,6 +47,8 @@ func main() {
 			exit(conformance.Guest(os.Args[2:]))
 		case "guest-bench":
 			exit(bench.Guest(os.Args[2:]))
+		case "guest-engines":
+			exit(engines.Guest(os.Args[2:]))
 		}
 		if verb, ok := verbs[os.Args[1]]; ok {
 			exit(verb(os.Args[2:]))

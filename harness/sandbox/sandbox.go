@@ -30,6 +30,10 @@ type Job struct {
 	// the machine -> file or directory on the host, modes kept.
 	Files map[string]string
 
+	// Binds are directories of this machine that the machine shows, read-only,
+	// in the place of its own (host only).
+	Binds []string
+
 	Args []string // the program and its arguments; Args[0] is a path in the machine
 	Dir  string   // working directory in the machine, made if it is not there
 	Env  []string // the whole environment
