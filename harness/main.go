@@ -27,6 +27,7 @@ var verbs = map[string]func(args []string) error{
 	"shell":       shell,      // a shell in a sandbox
 	"engines":     tryEngines, // podman, docker and containerd with RUNTIME
 	"mutants":     tryMutants, // [N]: delete statements, see whether facts notice
+	"bench":       measure,    // what a start costs, beside other runtimes
 	"conformance": validate,   // the OCI's validation suite, on RUNTIME
 	"doctor":      diagnose,   // what this machine is good for
 	"exec":        execTest,   // TEST-BINARY ARG...: for go test -exec

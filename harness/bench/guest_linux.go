@@ -28,6 +28,8 @@ const (
 	bundle  = "/box/bundle"
 	busybox = "/box/busybox"
 	unified = "/sys/fs/cgroup/unified"
+
+	configFile = bundle + "/config.json"
 )
 
 // A Plan is what Guest is told.
@@ -60,6 +62,11 @@ func Guest(args []string) error {
 		return fmt.Errorf("become a subreaper: %w", err)
 	}
 	results := json.NewEncoder(os.Stdout)
+	fit, err := fitPeers(plan.Peers, results)
+	if err != nil {
+		return err
+	}
+	plan.Peers = fit
 	for round := range plan.Rounds {
 		for _, s := range scenarios {
 			if round%s.share != 0 {
@@ -85,6 +92,38 @@ func Guest(args []string) error {
 	return nil
 }
 
+// fitPeers leaves out, with a failed Sample, what does not run the command that
+// it is to run: a program that does nothing would be the fastest.
+func fitPeers(peers []Peer, results *json.Encoder) (fit []Peer, err error) {
+	const proof = "it ran"
+	text := strings.Replace(string(config), `"/bin/true"`, `"/bin/echo", "`+proof+`"`, 1)
+	if err := os.WriteFile(configFile, []byte(text), 0o644); err != nil {
+		return nil, err
+	}
+	for _, p := range peers {
+		ok := true
+		for _, kind := range p.Kinds {
+			cmd := runner{p.Path, kind, ""}.start("bench-proof")
+			if kind != OCI {
+				cmd.Args = append(cmd.Args[:len(cmd.Args)-1], "/bin/echo", proof)
+			}
+			out, err := cmd.Output() // a warning on stderr is no failure
+			if strings.TrimSpace(string(out)) == proof && err == nil {
+				continue
+			}
+			ok = false
+			failed := fmt.Sprintf("%s says %q (%v), and not %q", strings.Join(cmd.Args, " "), out, err, proof)
+			if err := results.Encode(Sample{Scenario: string(kind), Peer: p.Name, Failed: failed}); err != nil {
+				return nil, err
+			}
+		}
+		if ok {
+			fit = append(fit, p)
+		}
+	}
+	return fit, os.WriteFile(configFile, config, 0o644)
+}
+
 // kind is how p is called for a scenario, "" when it cannot be.
 func (p Peer) kind(s scenario) Kind {
 	for _, k := range p.Kinds {
@@ -106,12 +145,12 @@ func makeBundle() error {
 	if err := os.Rename(busybox, filepath.Join(root, "bin/busybox")); err != nil {
 		return err
 	}
-	for _, name := range []string{"true", "sleep", "sh"} {
+	for _, name := range []string{"true", "echo", "sleep", "sh"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(filepath.Join(bundle, "config.json"), config, 0o644)
+	return os.WriteFile(configFile, config, 0o644)
 }
 
 // A runner is one program, called in one way.
@@ -200,7 +239,7 @@ func (r runner) lifecycle() (float64, error) {
 
 // create makes a container and returns the number of its process.
 func (r runner) create(config []byte) (pid int, err error) {
-	if err := os.WriteFile(filepath.Join(bundle, "config.json"), config, 0o644); err != nil {
+	if err := os.WriteFile(configFile, config, 0o644); err != nil {
 		return 0, err
 	}
 	const file = "/box/pid"
@@ -229,7 +268,7 @@ func (r runner) exec() (ms float64, err error) {
 		return 0, err
 	}
 	defer func() {
-		err = errors.Join(err, r.remove(pid), os.WriteFile(filepath.Join(bundle, "config.json"), config, 0o644))
+		err = errors.Join(err, r.remove(pid), os.WriteFile(configFile, config, 0o644))
 	}()
 	if err := run(exec.Command(r.path, "start", r.id)); err != nil {
 		return 0, err

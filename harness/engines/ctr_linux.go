@@ -134,10 +134,6 @@ var ctrChecks = []check{
 		}
 		t.do("containers", "rm", "c1").is(0)
 	}},
-	{"a created container is started later", func(t *trial) {
-		t.do("containers", "create", "--runtime", "io.containerd.runc.v2", "--runc-binary", t.runtime, "--rootfs", rootfs, "c1", "/bin/false").is(0)
-		t.do("tasks", "start", "c1").is(1)
-	}},
 	{"limits of memory are its cgroup's, and metrics tell them", func(t *trial) {
 		t.ctr("c1", []string{"-d", "--memory-limit", "67108864"}, "/bin/sleep", "1000").is(0)
 		t.do("tasks", "metrics", "c1").has(`67108864`)
