@@ -19,7 +19,7 @@ $(word 2,$(MAKECMDGOALS)): ; @:
 endif
 endif
 
-.PHONY: help doctor test-step shell test lint carry mutants harness
+.PHONY: help doctor test-step shell test lint carry mutants conformance bench engines harness
 
 help: ## this list
 	@echo 'learner'
@@ -32,11 +32,15 @@ help: ## this list
 	@echo '  make lint             gofmt, and vet for linux, darwin and windows'
 	@echo '  make carry            copy what first appears elsewhere: files of steps, listings in texts'
 	@echo '  make mutants          delete one statement at a time; a fact must fail (N=3: one step)'
+	@echo '  make conformance      the validation suite of the OCI: in a VM with v1, with v2, and on this host'
+	@echo '  make bench            what a start costs, beside runc, crun, bwrap and unshare'
+	@echo '  make engines          podman, docker and containerd, those that are installed, with our runtime'
 	@echo 'variables'
 	@echo '  SANDBOX=auto|vm|container|host|user   where; CGROUP=v2|v1|hybrid, KERNEL=dir,'
 	@echo '  ACCEL=auto|kvm|tcg, ARCH=amd64|arm64  what vm it is'
 	@echo '  PROGRAM=dir|file  RUN=text  V=1       whose program, which facts, every failure in full'
 	@echo '  MUST_RUN=1                            skips are forbidden'
+	@echo '  RUNTIME=dir|file|command              whose OCI runtime: the last three'
 
 harness: # without the commit in it, for which each new one would link it again
 	@go build -buildvcs=false -o $(HARNESS) ./harness
@@ -55,6 +59,15 @@ test: harness ## every test
 
 mutants: harness ## can the facts fail
 	@$(HARNESS) mutants $(N)
+
+conformance: harness ## the OCI's validation suite
+	@$(HARNESS) conformance
+
+bench: harness ## what a start costs
+	@$(HARNESS) bench
+
+engines: harness ## podman, docker and containerd
+	@$(HARNESS) engines
 
 carry: ## bring the later steps and the listings up to date
 	@go test ./harness -run TestCarried -count=1 -update

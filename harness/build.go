@@ -63,7 +63,7 @@ func build(arch string) (built, error) {
 		}
 	}
 	if program := os.Getenv("PROGRAM"); program != "" {
-		path, err := buildProgram(arch, program, b.dir)
+		path, err := buildProgram(arch, "PROGRAM", program, b.dir)
 		if err != nil {
 			return b, err
 		}
@@ -83,31 +83,32 @@ func goTool(arch string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// buildProgram turns PROGRAM, a Go package or an executable, into a path.
-func buildProgram(arch, program, dir string) (string, error) {
+// buildProgram turns a program that a variable names, a Go package or an
+// executable, into a path.
+func buildProgram(arch, variable, program, dir string) (string, error) {
 	info, err := os.Stat(program)
 	if errors.Is(err, os.ErrNotExist) {
-		return "", usage("PROGRAM=%s is not there", program)
+		return "", usage("%s=%s is not there", variable, program)
 	} else if err != nil {
 		return "", cannot(err)
 	}
 	if !info.IsDir() {
 		if info.Mode()&0o111 == 0 {
-			return "", usage("PROGRAM=%s is neither the directory of a Go package nor executable (chmod +x %s)", program, program)
+			return "", usage("%s=%s is neither the directory of a Go package nor executable (chmod +x %s)", variable, program, program)
 		}
 		return filepath.Abs(program)
 	}
-	path := filepath.Join(dir, "program")
+	path := filepath.Join(dir, strings.ToLower(variable))
 	if !strings.HasPrefix(program, ".") && !filepath.IsAbs(program) {
 		program = "./" + program // as go build wants a directory named
 	}
 	if name, err := goTool(arch, "list", "-f", "{{.Name}}", program); err != nil {
-		return "", usage("PROGRAM=%s is no Go package: %s", program, name)
+		return "", usage("%s=%s is no Go package: %s", variable, program, name)
 	} else if name != "main" {
-		return "", usage("PROGRAM=%s is package %s; a program is package main", program, name)
+		return "", usage("%s=%s is package %s; a program is package main", variable, program, name)
 	}
 	if out, err := goTool(arch, "build", "-o", path, program); err != nil {
-		return "", wrong(fmt.Errorf("PROGRAM does not compile:\n%s", out))
+		return "", wrong(fmt.Errorf("%s does not compile:\n%s", variable, out))
 	}
 	return path, nil
 }
