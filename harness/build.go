@@ -45,6 +45,15 @@ func buildDir(arch string) string {
 // probe, the programs in testdata, the tests, and PROGRAM. A PROGRAM that does
 // not compile is the program's fault; the rest is the harness's.
 func build(arch string) (built, error) {
+	b, err := buildTools(arch)
+	if program := os.Getenv("PROGRAM"); err == nil && program != "" {
+		b.program, err = buildProgram(arch, "PROGRAM", program, b.dir)
+	}
+	return b, err
+}
+
+// buildTools is build without PROGRAM.
+func buildTools(arch string) (built, error) {
 	b := built{dir: buildDir(arch)}
 	bin := filepath.Join(b.dir, "bin") + "/"
 	if err := os.MkdirAll(bin, 0o755); err != nil {
@@ -61,13 +70,6 @@ func build(arch string) (built, error) {
 		if out, err := goTool(arch, args...); err != nil {
 			return b, broke(fmt.Errorf("go %s:\n%s", strings.Join(args, " "), out))
 		}
-	}
-	if program := os.Getenv("PROGRAM"); program != "" {
-		path, err := buildProgram(arch, "PROGRAM", program, b.dir)
-		if err != nil {
-			return b, err
-		}
-		b.program = path
 	}
 	return b, nil
 }
@@ -121,9 +123,10 @@ func (b built) job() sandbox.Job {
 			"/box/checks.test": filepath.Join(b.dir, "checks.test"),
 			"/probe":           filepath.Join(b.dir, "bin/probe"),
 			// The texts, whose transcripts are run.
-			"/box/docs/README.md":         "README.md",
-			"/box/docs/steps":             "steps",
-			"/box/docs/harness/README.md": "harness/README.md",
+			"/box/docs/README.md":           "README.md",
+			"/box/docs/steps":               "steps",
+			"/box/docs/harness/README.md":   "harness/README.md",
+			"/box/docs/harness/CONTRACT.md": "harness/CONTRACT.md",
 		},
 		Dir: "/box",
 		Env: []string{"PATH=/box/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/box/own", "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM")},
