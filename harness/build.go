@@ -62,6 +62,7 @@ func buildTools(arch string) (built, error) {
 	commands := [][]string{
 		{"build", "-ldflags=-s -w", "-o", bin, "./steps/...", "./harness/cmd/probe", "./harness/testdata/00-none", "./harness/testdata/broken"},
 		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "checks.test"), "./harness/checks"},
+		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "final.test"), "./steps/07-final"},
 	}
 	if self := spec().Self; filepath.Dir(self) == b.dir {
 		commands = append(commands, []string{"build", "-o", self, "./harness"})
