@@ -13,9 +13,9 @@ export CFS_CACHE := $(CURDIR)/.kit/cache
 export GOPROXY := off
 endif
 
-# "make test-step 3", "make mutants 3" and "make demo 3" take their number as a word: those
+# "make test-step 3", "make start 3" and so on take their number as a word: those
 # words are no targets of any other command.
-ifneq ($(filter test-step mutants demo,$(firstword $(MAKECMDGOALS))),)
+ifneq ($(filter start watch test-step mutants demo,$(firstword $(MAKECMDGOALS))),)
 ifneq ($(word 3,$(MAKECMDGOALS)),)
 $(error one number at a time: make $(firstword $(MAKECMDGOALS)) $(word 2,$(MAKECMDGOALS)))
 endif
@@ -26,11 +26,13 @@ $(word 2,$(MAKECMDGOALS)): ; @:
 endif
 endif
 
-.PHONY: help doctor test-step shell map demo kit test lint carry mutants harness
+.PHONY: help doctor start watch test-step shell map demo kit test lint carry mutants conformance bench engines harness
 
 help: ## this list
 	@echo 'learner'
 	@echo '  make doctor           what this machine is good for, and how to mend the rest'
+	@echo '  make start            your own program, in work/ (make start 4: from our step 03)'
+	@echo '  make watch            try its facts on every save, with hints'
 	@echo '  make test-step 3      try every fact of step 3 on steps/03-mount'
 	@echo '                        PROGRAM=./work tries them on your program'
 	@echo '  make shell            a shell in a throwaway machine, with the steps in PATH'
@@ -43,17 +45,27 @@ help: ## this list
 	@echo '  make lint             gofmt, and vet for linux, darwin and windows'
 	@echo '  make carry            copy what first appears elsewhere: files of steps, listings in texts'
 	@echo '  make mutants          delete one statement at a time; a fact must fail (N=3: one step)'
+	@echo '  make conformance      the validation suite of the OCI: in a VM with v1, with v2, and on this host'
+	@echo '  make bench            what a start costs, beside runc, crun, bwrap and unshare'
+	@echo '  make engines          podman, docker and containerd, those that are installed, with our runtime'
 	@echo 'variables'
 	@echo '  SANDBOX=auto|vm|container|host|user   where; CGROUP=v2|v1|hybrid, KERNEL=dir,'
 	@echo '  ACCEL=auto|kvm|tcg, ARCH=amd64|arm64  what vm it is'
 	@echo '  PROGRAM=dir|file  RUN=text  V=1       whose program, which facts, every failure in full'
 	@echo '  MUST_RUN=1                            skips are forbidden'
+	@echo '  RUNTIME=dir|file|command              whose OCI runtime: the last three'
 
 harness: # without the commit in it, for which each new one would link it again
 	@go build -buildvcs=false -o $(HARNESS) ./harness
 
 doctor: harness ## what this machine is good for
 	@$(HARNESS) doctor
+
+start: harness ## the program that a step begins with
+	@$(HARNESS) start $(N)
+
+watch: harness ## the learner's loop
+	@$(HARNESS) watch $(N)
 
 test-step: harness ## the facts of one step
 	@$(HARNESS) test-step $(N)
@@ -76,14 +88,24 @@ test: harness ## every test
 mutants: harness ## can the facts fail
 	@$(HARNESS) mutants $(N)
 
+conformance: harness ## the OCI's validation suite
+	@$(HARNESS) conformance
+
+bench: harness ## what a start costs
+	@$(HARNESS) bench
+
+engines: harness ## podman, docker and containerd
+	@$(HARNESS) engines
+
 carry: ## bring the later steps and the listings up to date
 	@go test ./harness -run TestCarried -count=1 -update
 	@go test ./harness/docs -count=1 -update
 
+OURS = steps harness # and not work/, which is the learner's
 TESTDATA = ./harness/testdata/00-none ./harness/testdata/broken
 
 lint: ## gofmt and vet
-	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt would change these'; exit 1; }
-	@for os in linux darwin windows; do GOOS=$$os go vet ./... && GOOS=$$os go build -o /dev/null ./... || exit 1; done
+	@test -z "$$(gofmt -l $(OURS))" || { gofmt -l $(OURS); echo 'gofmt would change these'; exit 1; }
+	@for os in linux darwin windows; do GOOS=$$os go vet ./steps/... ./harness/... && GOOS=$$os go build -o /dev/null ./steps/... ./harness/... || exit 1; done
 	@GOOS=linux go vet $(TESTDATA)
 	@echo 'lint: gofmt, and vet for linux, darwin and windows: nothing to say'

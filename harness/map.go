@@ -29,7 +29,7 @@ const (
 // drawMap measures what each step, PROGRAM and runc share with the host, shows
 // it on the terminal and writes the page.
 func drawMap(args []string) error {
-	m, err := measure()
+	m, err := measureMap()
 	if err != nil {
 		return err
 	}
@@ -60,8 +60,8 @@ func drawMap(args []string) error {
 	return nil
 }
 
-// measure runs the probe on the host and inside each program, in a sandbox.
-func measure() (m probe.Measurement, err error) {
+// measureMap runs the probe on the host and inside each program, in a sandbox.
+func measureMap() (m probe.Measurement, err error) {
 	booked := book(1)
 	defer booked.close()
 	b, err := build(spec().Arch)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -18,6 +19,8 @@ import (
 // compiled, or several that are alike.
 type booking struct {
 	ready    chan struct{}
+	log      io.Writer // takes lines that say what is made, and why
+	boxes    int       // how many, where they share this machine's kernel
 	kind     string
 	machines []sandbox.Machine
 	err      error
@@ -26,14 +29,20 @@ type booking struct {
 // book starts to make the machine that the environment asks for, and says on
 // stderr which one it is and why. Of virtual machines, which have one CPU each,
 // it makes up to atMost.
-func book(atMost int) *booking {
-	b := &booking{ready: make(chan struct{})}
+func book(atMost int) *booking { return bookFor(os.Stderr, atMost, 1) }
+
+// bookFor is book for who reads stderr elsewhere, and has work for several boxes:
+// they share this machine's CPUs, so that only what waits is done sooner, and its
+// kernel, so that what one of them does to that is seen in all.
+func bookFor(log io.Writer, atMost, boxes int) *booking {
+	b := &booking{ready: make(chan struct{}), log: log, boxes: boxes}
 	go func() {
 		defer close(b.ready)
 		if needsSudo() {
 			return
 		}
 		s := spec()
+		s.Log = b.log
 		if b.err = known(s); b.err != nil {
 			return
 		}
@@ -42,12 +51,16 @@ func book(atMost int) *booking {
 			b.err = cannot(err)
 			return
 		}
-		fmt.Fprintf(os.Stderr, "sandbox %s: %s\n", place.Name(), finding.Reason)
+		fmt.Fprintf(b.log, "sandbox %s: %s\n", place.Name(), finding.Reason)
 		b.kind = place.Name()
-		if b.kind != "vm" {
-			atMost = 1 // the others have this machine's CPUs, and its cgroups
+		switch b.kind {
+		case "vm":
+			b.start(place, s, min(atMost, runtime.NumCPU()))
+		case "container": // takes a second to start
+			b.start(place, s, 1)
+		default:
+			b.start(place, s, boxes)
 		}
-		b.start(place, s, min(atMost, runtime.NumCPU()))
 	}()
 	return b
 }
@@ -99,6 +112,9 @@ func needsSudo() bool {
 // there will be none, so that run says why.
 func (b *booking) count() int {
 	<-b.ready
+	if needsSudo() {
+		return b.boxes // runAsRoot makes one for each job
+	}
 	return max(1, len(b.machines))
 }
 
@@ -148,14 +164,17 @@ func runAsRoot(job sandbox.Job) (status int, err error) {
 	if err != nil {
 		return 0, broke(err)
 	}
-	stdout, stderr := job.Stdout, job.Stderr
+	stdin, stdout, stderr := job.Stdin, job.Stdout, job.Stderr
+	if stdin == nil {
+		stdin = os.Stdin
+	}
 	job.Stdin, job.Stdout, job.Stderr = nil, nil, nil
 	data, err := json.Marshal(job)
 	if err != nil {
 		return 0, broke(err)
 	}
 	cmd := exec.Command("sudo", "SANDBOX=host", self, "job", string(data))
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, stdout, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	var exited *exec.ExitError
 	if err := cmd.Run(); errors.As(err, &exited) {
 		return exited.ExitCode(), nil

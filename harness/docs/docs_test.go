@@ -234,6 +234,12 @@ func TestLessons(t *testing.T) {
 		if d := cmp.Diff(headings, saw); d != "" {
 			t.Errorf("%s: its headings (- wanted, + there):\n%s", file, d)
 		}
+		if !strings.Contains(strings.Join(prose(string(text)), " "), "What is still open: ") {
+			t.Errorf("%s: does not say what is still open", file)
+		}
+		if n := strings.Count(string(text), "://"); n > 2 {
+			t.Errorf("%s: %d links to other places; two are read, more are not", file, n)
+		}
 		words := 0
 		for _, line := range prose(string(text)) {
 			words += len(strings.Fields(tag.ReplaceAllString(line, "")))

@@ -18,14 +18,14 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// recorded is what make map measured in a virtual machine, of all steps up to
-// 06, and of runc.
+// recorded is what make map measured in a virtual machine, of all steps,
+// and of runc.
 func recorded(t *testing.T) probe.Measurement {
 	data, err := os.ReadFile("testdata/vm.json")
 	require.NoError(t, err)
 	m, err := probe.Decode(data)
 	require.NoError(t, err)
-	require.Len(t, m.Columns, 9)
+	require.Len(t, m.Columns, 10)
 	return m
 }
 
@@ -91,6 +91,7 @@ func TestADrawingFollowsTheMeasurement(t *testing.T) {
 		"memory":     func(c *probe.Column, _ probe.Column) { c.Outside.Limits.Memory = 0 },
 		"user":       func(c *probe.Column, h probe.Column) { c.Outside.Namespaces["user"] = h.Outside.Namespaces["user"] },
 		"interfaces": func(c *probe.Column, _ probe.Column) { c.Inside.Interfaces = nil },
+		"calls":      func(c *probe.Column, _ probe.Column) { c.Inside.Capabilities["Seccomp"] = "2" },
 		"queues":     func(c *probe.Column, _ probe.Column) { c.Outside.Namespaces["ipc"] = "ipc:[1]" },
 	} {
 		m := recorded(t)
@@ -167,7 +168,7 @@ func TestAnEngineIsComparedWithItsOwnHost(t *testing.T) {
 		}
 		return Partly
 	}
-	engine := m.Columns[8]
+	engine := m.Columns[9]
 	engine.Outside.Namespaces = map[string]string{"user": "user:[7]"}
 	require.Equal(t, Own, own(engine))
 	engine.Base = &probe.Column{Outside: probe.Outside{Namespaces: map[string]string{"user": "user:[7]"}}}

@@ -166,7 +166,7 @@ func series(m probe.Measurement) (columns []probe.Column) {
 func pictureName(name string) string {
 	if short, ok := map[string]string{
 		"process number": "process numbers", "the host's files": "files", "its user outside": "users",
-		"interfaces": "network", "ipc namespace": "message queues",
+		"interfaces": "network", "ipc namespace": "message queues", "seccomp filter": "system calls",
 	}[name]; ok {
 		return short
 	}

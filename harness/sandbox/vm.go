@@ -195,6 +195,7 @@ type vmBoot struct {
 	accel          string
 	kernel, initrd string // files
 	cgroup         string // for process 1, by the kernel's command line
+	cpus           int
 }
 
 // prepareVM turns a wish into files: it fetches, builds, or finds them cached.
@@ -228,7 +229,7 @@ func prepareVM(s Spec) (*vmBoot, error) {
 	if cgroup == "" {
 		cgroup = "v2"
 	}
-	return &vmBoot{vmArch: a, accel: accel, kernel: k.image, initrd: initrd, cgroup: cgroup}, nil
+	return &vmBoot{vmArch: a, accel: accel, kernel: k.image, initrd: initrd, cgroup: cgroup, cpus: max(s.CPUs, 1)}, nil
 }
 
 // checkSelf refuses an executable that could not be process 1: the kernel

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -126,7 +127,7 @@ func (b *vmBoot) qemuArgs() []string {
 	args := append([]string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-m", "512",
-		"-smp", "1", // under TCG a second one gained nothing that outlasted the noise
+		"-smp", strconv.Itoa(b.cpus), // under TCG a second one gained nothing that outlasted the noise
 		"-accel", accel, "-cpu", cpu,
 		"-kernel", b.kernel, "-initrd", b.initrd,
 		// The kernel's tests of its own ciphers would be a sixth of a boot under TCG.
