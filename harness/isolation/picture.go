@@ -109,7 +109,7 @@ func (f fact) spans(columns []probe.Column) (list []span) {
 // step that gives the container its own. It says nothing that differs between
 // two measurements of the same programs.
 func Picture(m probe.Measurement) string {
-	const label, column, head = 150, 98, 34
+	const label, column, head = 150, 104, 34
 	columns := series(m)
 	rows := drawn()
 	width := label + column*len(columns) + 8
