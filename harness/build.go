@@ -124,10 +124,14 @@ func (b built) job() sandbox.Job {
 			"/box/checks.test": filepath.Join(b.dir, "checks.test"),
 			"/probe":           filepath.Join(b.dir, "bin/probe"),
 			// The texts, whose transcripts are run.
-			"/box/docs/README.md":           "README.md",
-			"/box/docs/steps":               "steps",
-			"/box/docs/harness/README.md":   "harness/README.md",
-			"/box/docs/harness/CONTRACT.md": "harness/CONTRACT.md",
+			"/box/docs/README.md":             "README.md",
+			"/box/docs/steps":                 "steps",
+			"/box/docs/harness/README.md":     "harness/README.md",
+			"/box/docs/harness/CONTRACT.md":   "harness/CONTRACT.md",
+			"/box/docs/harness/instructor.md": "harness/instructor.md",
+			"/box/docs/harness/places.md":     "harness/places.md",
+			"/box/docs/map.svg":               mapPicture,           // which is measured anew
+			"/box/docs/nest":                  ".devcontainer/nest", // which is run
 		},
 		Dir: "/box",
 		Env: []string{"PATH=/box/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/box/own", "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM")},
@@ -152,11 +156,7 @@ func (b built) name() string {
 
 // programs are the names to call in a shell there.
 func (b built) programs() []string {
-	steps, _ := filepath.Glob("steps/0*")
-	names := []string{"00-none"}
-	for _, dir := range steps {
-		names = append(names, filepath.Base(dir))
-	}
+	names := b.steps()
 	if b.program != "" {
 		names = append(names, b.name())
 	}

@@ -29,6 +29,8 @@ var Files = []string{
 	"steps/07-final/README.md",
 	"harness/README.md",
 	"harness/CONTRACT.md",
+	"harness/instructor.md",
+	"harness/places.md",
 }
 
 // A Block is what stands between two fences of a text.
