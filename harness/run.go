@@ -24,8 +24,8 @@ type booking struct {
 }
 
 // book starts to make the machine that the environment asks for, and says on
-// stderr which one it is and why. Of virtual machines, which have one CPU each,
-// it makes up to atMost.
+// stderr which one it is and why. Of machines that can share the tests it makes up
+// to atMost, see sharing.
 func book(atMost int) *booking {
 	b := &booking{ready: make(chan struct{})}
 	go func() {
@@ -44,12 +44,23 @@ func book(atMost int) *booking {
 		}
 		fmt.Fprintf(os.Stderr, "sandbox %s: %s\n", place.Name(), finding.Reason)
 		b.kind = place.Name()
-		if b.kind != "vm" {
-			atMost = 1 // the others have this machine's CPUs, and its cgroups
-		}
-		b.start(place, s, min(atMost, runtime.NumCPU()))
+		b.start(place, s, min(atMost, sharing(b.kind)))
 	}()
 	return b
+}
+
+// sharing is how many machines of a kind make the best of this one's CPUs. A virtual
+// machine without KVM keeps one busy. In a box, half of a test's time is the
+// kernel's for taking namespaces and cgroups away, in which no CPU is busy.
+// Containers may have the cgroups of the whole machine, and see each other's.
+func sharing(kind string) int {
+	switch kind {
+	case "vm":
+		return runtime.NumCPU()
+	case "host", "user":
+		return 2 * runtime.NumCPU()
+	}
+	return 1
 }
 
 // start makes n machines at the same time.
