@@ -351,6 +351,10 @@ func (g *guest) listen() {
 			fmt.Fprintf(os.Stderr, guestComplaint+"read ctl: %v\n", err)
 			_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 		}
+		if m.Wake != nil {
+			wakeUp(*m.Wake)
+			_ = g.say.Encode(fromGuest{Ready: true}) // nobody else speaks before the first job
+		}
 		if m.Size != nil {
 			g.resize(*m.Size)
 		}
@@ -358,4 +362,18 @@ func (g *guest) listen() {
 			g.jobs <- m.Job
 		}
 	}
+}
+
+// wakeUp sets the clock, which stood still, and gives the kernel's random numbers
+// another beginning than those of other machines from the same file.
+func wakeUp(w vmWake) {
+	now := unix.NsecToTimeval(w.Now.UnixNano())
+	_ = unix.Settimeofday(&now)
+	f, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_, _ = f.Write(w.Seed)
+	_ = unix.IoctlSetInt(int(f.Fd()), unix.RNDRESEEDCRNG, 0)
 }
