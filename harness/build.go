@@ -127,11 +127,11 @@ func (b built) job() sandbox.Job {
 			"/box/docs/README.md":             "README.md",
 			"/box/docs/steps":                 "steps",
 			"/box/docs/harness/README.md":     "harness/README.md",
+			"/box/docs/harness/CONTRACT.md":   "harness/CONTRACT.md",
 			"/box/docs/harness/instructor.md": "harness/instructor.md",
 			"/box/docs/harness/places.md":     "harness/places.md",
 			"/box/docs/map.svg":               mapPicture,           // which is measured anew
 			"/box/docs/nest":                  ".devcontainer/nest", // which is run
-			"/box/docs/harness/CONTRACT.md":   "harness/CONTRACT.md",
 		},
 		Dir: "/box",
 		Env: []string{"PATH=/box/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/box/own", "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM")},

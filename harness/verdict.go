@@ -338,13 +338,13 @@ func testStep(args []string) error {
 	return err
 }
 
-// machines is how many may share the tests. A few facts are not worth a second
-// one, and the raw output of two would be a tangle.
+// machines is how many may share the tests at most. A few facts are not worth a
+// second one, and the raw output of several would be a tangle.
 func machines() int {
 	if os.Getenv("RUN") != "" || os.Getenv("V") == "1" {
 		return 1
 	}
-	return 2
+	return 4
 }
 
 // stepNumbers are the steps that there are.
