@@ -108,14 +108,6 @@ func (c *initHalf) pivotRoot() error { return c.root.pivot() }
 // finishRootfs does what takes the new root.
 func (c *initHalf) finishRootfs() error { return finishRootfs(c.Spec) }
 
-// hideCgroup makes the cgroup the root of all that the command sees of cgroups.
-func (c *initHalf) hideCgroup() error {
-	if path, listed := findNamespace(c.Spec, specs.CgroupNamespace); !listed || path != "" {
-		return nil
-	}
-	return hideCgroup()
-}
-
 // openTerminal gives the command a terminal, if config.json says so, and its
 // other side to who asked for it.
 func (c *initHalf) openTerminal() error {
