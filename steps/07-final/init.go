@@ -27,7 +27,7 @@ func awaitConfig() (*initHalf, error) {
 	// Only with a channel: by hand, on the host, init would rename the host.
 	var fd int
 	if fmt.Sscan(strings.Join(os.Args[2:], " "), &fd); !isSocket(fd) {
-		return nil, commandError{errors.New("init is for the runtime's own use"), 125}
+		exit(oneLineUsage())
 	}
 	c := &initHalf{channel: newChannel(os.NewFile(uintptr(fd), "channel"))}
 	if err := c.channel.in.Decode(&c.initConfig); err != nil {

@@ -1,0 +1,54 @@
+package isolation
+
+import "containers-from-scratch/harness/probe"
+
+// A Table is the map: a row per fact, a cell per column.
+type Table struct {
+	Columns []string
+	Rows    []Row
+}
+
+// A Row is one fact, as it is of each column.
+type Row struct {
+	Name, Read string
+	Cells      []Cell
+}
+
+// A Cell is what one column has of a fact.
+type Cell struct {
+	Column  string
+	Text    string
+	Sharing Sharing
+	// Same means that the step before had it, too: from the host, or of its
+	// own. A number that the kernel deals out anew each time is no change.
+	Same bool
+}
+
+// NewTable reads the facts off a measurement, whose first column is the host.
+func NewTable(m probe.Measurement) Table {
+	var t Table
+	for _, c := range m.Columns {
+		t.Columns = append(t.Columns, printable(c.Name))
+	}
+	for _, f := range facts {
+		if !f.onlyDrawn {
+			t.Rows = append(t.Rows, f.row(m))
+		}
+	}
+	return t
+}
+
+// row is one fact of all columns.
+func (f fact) row(m probe.Measurement) Row {
+	row := Row{Name: f.name, Read: f.read}
+	for i, c := range m.Columns {
+		cell := Cell{Column: printable(c.Name), Text: printable(f.value(c)), Sharing: f.sharing(c, m.Columns[0])}
+		if i > 0 && c.Series {
+			before := row.Cells[i-1]
+			cell.Same = before.Sharing == cell.Sharing &&
+				(cell.Sharing == Shared || cell.Text == before.Text || f.dealt)
+		}
+		row.Cells = append(row.Cells, cell)
+	}
+	return row
+}
