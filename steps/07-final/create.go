@@ -79,11 +79,7 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return nil, nil, err
 	}
 	defer listener.Close()
-	idmapped, sources, err := idmappedFiles(spec)
-	if err != nil {
-		return nil, nil, err
-	}
-	if c, err = reexec(spec, preserved(o.preserveFDs), append([]*os.File{console, listener}, sources...)...); err != nil {
+	if c, err = reexec(spec, preserved(o.preserveFDs), console, listener); err != nil {
 		return nil, nil, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	if err = group.create(spec.Linux.Resources); err != nil {
@@ -102,7 +98,7 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return s, c, err
 	}
 	config := initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
-		Keyring: !o.noKeyring, Preserve: o.preserveFDs, Console: console != nil, Listener: !o.run, IDMapped: idmapped, ID: id, State: s.public(specs.StateCreated)}
+		Keyring: !o.noKeyring, Preserve: o.preserveFDs, Console: console != nil, Listener: !o.run, ID: id, State: s.public(specs.StateCreated)}
 	err = c.configure(config, func() error {
 		h := hooks(spec)
 		if err := runHooks("prestart", h.Prestart, *config.State); err != nil { // deprecated; Docker's network is one

@@ -80,16 +80,8 @@ func (c *initHalf) enterRootfs() (err error) {
 	if err != nil {
 		return err
 	}
-	if c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation); err != nil {
-		return err
-	}
-	for i, mount := range c.IDMapped {
-		if c.root.sources == nil {
-			c.root.sources = map[int]*os.File{}
-		}
-		c.root.sources[mount] = c.file(2 + i)
-	}
-	return nil
+	c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation)
+	return err
 }
 
 // mountFilesystems mounts what config.json lists.
@@ -106,7 +98,7 @@ func (c *initHalf) createDevices() error {
 func (c *initHalf) pivotRoot() error { return c.root.pivot() }
 
 // finishRootfs does what takes the new root.
-func (c *initHalf) finishRootfs() error { return finishRootfs(c.Spec) }
+func (c *initHalf) finishRootfs() error { return c.root.finish(c.Spec) }
 
 // openTerminal gives the command a terminal, if config.json says so, and its
 // other side to who asked for it.

@@ -83,7 +83,6 @@ type initConfig struct {
 	Preserve     int          // descriptors from 3 on, for the command
 	Console      bool         // the next descriptor: where the terminal goes
 	Listener     bool         // the one after: where start is awaited
-	IDMapped     []int        // the mounts whose sources follow
 	ID           string       // names the keyring
 	State        *specs.State // for the hooks inside
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,6 +75,7 @@ func validate(spec *specs.Spec) error {
 		{"linux.intelRdt", spec.Linux.IntelRdt != nil},
 		{"linux.memoryPolicy", spec.Linux.MemoryPolicy != nil},
 		{"linux.netDevices", len(spec.Linux.NetDevices) > 0},
+		{"linux.personality", spec.Linux.Personality != nil},
 		{"process.commandLine", spec.Process.CommandLine != ""},
 	} {
 		if unsupported.is {
@@ -87,7 +87,7 @@ func validate(spec *specs.Spec) error {
 			return err
 		}
 	}
-	return cmp.Or(validatePersonality(spec.Linux.Personality), validateProcess(spec.Process))
+	return validateProcess(spec.Process)
 }
 
 // validateNamespaces refuses namespaces that contradict each other or what is
