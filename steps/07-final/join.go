@@ -78,7 +78,10 @@ func spawn(attr *spawnAttr) (*spawned, error) {
 		return user * (int(a.Kind&unix.CLONE_NEWUSER) - int(b.Kind&unix.CLONE_NEWUSER))
 	})
 	theirs := os.NewFile(uintptr(ends[1]), "socket")
-	pid, err := p.fork(theirs)
+	pid, err := 0, restoreOpenFiles() // package syscall would do it in the child
+	if err == nil {
+		pid, err = p.fork(theirs)
+	}
 	theirs.Close() // else the end of theirs is not seen
 	if err == nil {
 		err = p.prepare(pid)
