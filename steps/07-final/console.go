@@ -6,9 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -140,70 +138,12 @@ func (c console) mountOnDevConsole() error {
 	return nil
 }
 
-// receiveConsole is the other side of send, for who runs in the foreground.
-func receiveConsole(socket *os.File) (master *os.File, err error) {
-	name, rights := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
-	n, rn, _, _, err := unix.Recvmsg(int(socket.Fd()), name, rights, unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("receive console: %w", err)
-	}
-	messages, err := unix.ParseSocketControlMessage(rights[:rn])
-	if err != nil || len(messages) != 1 {
-		return nil, errors.New("receive console: no descriptor came")
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil {
-		return nil, fmt.Errorf("receive console: %w", err)
-	}
-	return os.NewFile(uintptr(fds[0]), string(name[:n])), nil
-}
-
-// proxy joins our terminal to the container's master until the returned wait,
-// called when the container has ended. Keys go through raw: what Ctrl-C means
-// is a matter of the inner terminal.
-func proxy(master, terminal, output *os.File) (wait func(), err error) {
-	in, out := int(terminal.Fd()), int(master.Fd())
-	restore := func() {}
-	if saved, err := unix.IoctlGetTermios(in, unix.TCGETS); err == nil { // else it is a file or a pipe
-		raw := *saved // as cfmakeraw(3)
-		raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-		raw.Oflag &^= unix.OPOST
-		raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
-		raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
-		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
-		if err := unix.IoctlSetTermios(in, unix.TCSETS, &raw); err != nil {
-			return nil, fmt.Errorf("make the terminal raw: %w", err)
-		}
-		resized := make(chan os.Signal, 1)
-		signal.Notify(resized, unix.SIGWINCH)
-		resized <- unix.SIGWINCH // the first size
-		go func() {
-			for range resized {
-				if size, err := unix.IoctlGetWinsize(in, unix.TIOCGWINSZ); err == nil {
-					unix.IoctlSetWinsize(out, unix.TIOCSWINSZ, size)
-				}
-			}
-		}()
-		restore = func() { unix.IoctlSetTermios(in, unix.TCSETS, saved) }
-	}
-	drained := make(chan struct{})
-	go io.Copy(master, terminal)
-	go func() {
-		io.Copy(output, master) // ends with EIO when nobody has the slave
-		close(drained)
-	}()
-	return func() {
-		<-drained
-		restore()
-	}, nil
-}
-
 // dialConsole connects to the socket that is to get the terminal's master; nil
 // is for a process without one.
 func dialConsole(p *specs.Process, path string) (*os.File, error) {
 	switch {
 	case p.Terminal && path == "":
-		return nil, errors.New("process.terminal needs --console-socket")
+		return nil, errors.New("process.terminal needs --console-socket (without both, the command has the terminal of its caller)")
 	case !p.Terminal && path != "":
 		return nil, errors.New("--console-socket is for a process with terminal: true")
 	case path == "":
