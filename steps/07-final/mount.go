@@ -73,8 +73,9 @@ func mountRootfs() error {
 // systemd makes / shared, and each mount would also happen there. As a slave,
 // the container still hears of what the host mounts, where propagation and the
 // options of a mount want it. Only for "shared", which engines ask for when a
-// volume is to tell the host of mounts, the ties stay until pivot.
-func openRootfs(dir, propagation string) (*rootfs, error) {
+// volume is to tell the host of mounts, the ties stay until pivot. Without a
+// mount namespace of the container's own it is the host's: nothing is cut.
+func openRootfs(dir, propagation string, own bool) (*rootfs, error) {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err == nil {
 		dir, err = filepath.Abs(dir)
@@ -82,7 +83,8 @@ func openRootfs(dir, propagation string) (*rootfs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find root filesystem: %w", err)
 	}
-	if strings.TrimPrefix(propagation, "r") != "shared" {
+	if !own {
+	} else if strings.TrimPrefix(propagation, "r") != "shared" {
 		err = mount("none", "/", "", unix.MS_REC|unix.MS_SLAVE, "")
 	} else { // but nothing is to appear where the rootfs lies
 		err = unix.EINVAL // "not a mount point"
@@ -230,6 +232,19 @@ func (o mountOptions) fill(m specs.Mount, on int, existed bool) (int, error) {
 // isBelow tells whether name is dir or lies below it.
 func isBelow(name, dir string) bool {
 	return name == dir || strings.HasPrefix(name, dir+"/")
+}
+
+// enter makes the rootfs the root of a container in the host's mount namespace,
+// where the root must stay what it is.
+func (r *rootfs) enter() error {
+	defer unix.Close(r.fd)
+	if err := unix.Fchdir(r.fd); err != nil {
+		return fmt.Errorf("enter root filesystem: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("change root: %w", err)
+	}
+	return nil
 }
 
 // pivot makes the rootfs the root, and detaches the host's filesystems, the
