@@ -165,7 +165,7 @@ var step06 = []Fact{
 			unplug("foreign0") // who shares a bridge shares its subnet, also if another is free again
 			t.Expect(second.subnet, t.network().subnet)
 			t.foreignBridge("foreign1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-			if containerRoot() != 0 { // else it is an ordinary user's, and a warning
+			if !oneUser() { // else it is an ordinary user's, and a warning
 				t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
 			}
 		},
