@@ -187,6 +187,14 @@ var step06 = []Fact{
 			t.must(err)
 			addresses, _ := i.Addrs()
 			t.Expect("[] down", fmt.Sprint(addresses, map[bool]string{false: " down"}[i.Flags&net.FlagUp != 0]))
+
+			unplug(name)
+			t.foreignBridge(name)
+			address, err := netlink.ParseAddr("192.0.2.1/24")
+			t.must(err)
+			t.must(netlink.AddrAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}, address))
+			t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
+			t.ExpectThat(interfaceWith("192.0.2.1") != nil, "the address 192.0.2.1 still there", "none")
 		},
 	},
 	{
