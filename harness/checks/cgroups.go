@@ -98,7 +98,7 @@ func limit(pid int, controller, fileV2, fileV1 string) float64 {
 func limits(pid int) string {
 	memory := limit(pid, "memory", "memory.max", "memory.limit_in_bytes")
 	swap := limit(pid, "memory", "memory.swap.max", "memory.memsw.limit_in_bytes")
-	if h, _ := hierarchyOf("memory"); !h.v2 {
+	if h, _ := hierarchyOf("memory"); !h.v2 && !math.IsInf(swap, 1) {
 		swap -= memory // v1 counts both together
 	}
 	return fmt.Sprintf("memory %v MiB\nswap %v MiB\nprocesses %v\nCPUs %v",
