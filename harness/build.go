@@ -47,7 +47,7 @@ func buildDir(arch string) string {
 func build(arch string) (built, error) {
 	b, err := buildTools(arch)
 	if program := os.Getenv("PROGRAM"); err == nil && program != "" {
-		b.program, err = buildProgram(arch, program, b.dir)
+		b.program, err = buildProgram(arch, "PROGRAM", program, b.dir)
 	}
 	return b, err
 }
@@ -62,6 +62,7 @@ func buildTools(arch string) (built, error) {
 	commands := [][]string{
 		{"build", "-ldflags=-s -w", "-o", bin, "./steps/...", "./harness/cmd/probe", "./harness/testdata/00-none", "./harness/testdata/broken"},
 		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "checks.test"), "./harness/checks"},
+		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "final.test"), "./steps/07-final"},
 	}
 	if self := spec().Self; filepath.Dir(self) == b.dir {
 		commands = append(commands, []string{"build", "-o", self, "./harness"})
@@ -85,31 +86,32 @@ func goTool(arch string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// buildProgram turns PROGRAM, a Go package or an executable, into a path.
-func buildProgram(arch, program, dir string) (string, error) {
+// buildProgram turns a program that a variable names, a Go package or an
+// executable, into a path.
+func buildProgram(arch, variable, program, dir string) (string, error) {
 	info, err := os.Stat(program)
 	if errors.Is(err, os.ErrNotExist) {
-		return "", usage("PROGRAM=%s is not there", program)
+		return "", usage("%s=%s is not there", variable, program)
 	} else if err != nil {
 		return "", cannot(err)
 	}
 	if !info.IsDir() {
 		if info.Mode()&0o111 == 0 {
-			return "", usage("PROGRAM=%s is neither the directory of a Go package nor executable (chmod +x %s)", program, program)
+			return "", usage("%s=%s is neither the directory of a Go package nor executable (chmod +x %s)", variable, program, program)
 		}
 		return filepath.Abs(program)
 	}
-	path := filepath.Join(dir, "program")
+	path := filepath.Join(dir, strings.ToLower(variable))
 	if !strings.HasPrefix(program, ".") && !filepath.IsAbs(program) {
 		program = "./" + program // as go build wants a directory named
 	}
 	if name, err := goTool(arch, "list", "-f", "{{.Name}}", program); err != nil {
-		return "", usage("PROGRAM=%s is no Go package: %s", program, name)
+		return "", usage("%s=%s is no Go package: %s", variable, program, name)
 	} else if name != "main" {
-		return "", usage("PROGRAM=%s is package %s; a program is package main", program, name)
+		return "", usage("%s=%s is package %s; a program is package main", variable, program, name)
 	}
 	if out, err := goTool(arch, "build", "-o", path, program); err != nil {
-		return "", wrong(fmt.Errorf("PROGRAM does not compile:\n%s", out))
+		return "", wrong(fmt.Errorf("%s does not compile:\n%s", variable, out))
 	}
 	return path, nil
 }
@@ -122,10 +124,14 @@ func (b built) job() sandbox.Job {
 			"/box/checks.test": filepath.Join(b.dir, "checks.test"),
 			"/probe":           filepath.Join(b.dir, "bin/probe"),
 			// The texts, whose transcripts are run.
-			"/box/docs/README.md":           "README.md",
-			"/box/docs/steps":               "steps",
-			"/box/docs/harness/README.md":   "harness/README.md",
-			"/box/docs/harness/CONTRACT.md": "harness/CONTRACT.md",
+			"/box/docs/README.md":             "README.md",
+			"/box/docs/steps":                 "steps",
+			"/box/docs/harness/README.md":     "harness/README.md",
+			"/box/docs/harness/CONTRACT.md":   "harness/CONTRACT.md",
+			"/box/docs/harness/instructor.md": "harness/instructor.md",
+			"/box/docs/harness/places.md":     "harness/places.md",
+			"/box/docs/map.svg":               mapPicture,           // which is measured anew
+			"/box/docs/nest":                  ".devcontainer/nest", // which is run
 		},
 		Dir: "/box",
 		Env: []string{"PATH=/box/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/box/own", "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM")},
@@ -150,11 +156,7 @@ func (b built) name() string {
 
 // programs are the names to call in a shell there.
 func (b built) programs() []string {
-	steps, _ := filepath.Glob("steps/0*")
-	names := []string{"00-none"}
-	for _, dir := range steps {
-		names = append(names, filepath.Base(dir))
-	}
+	names := b.steps()
 	if b.program != "" {
 		names = append(names, b.name())
 	}

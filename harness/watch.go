@@ -177,11 +177,6 @@ type watcher struct {
 	m     *booking
 }
 
-// watchBoxes is how many boxes share the facts. Most of a fact's time is spent in
-// waiting: for the kernel to take a network namespace down, from step 06 on. No
-// fact changes what the boxes have in common.
-const watchBoxes = 2
-
 // waits passes lines of the sandbox on as news of what is waited for.
 type waits struct{ tell func(watch.News) }
 
@@ -204,7 +199,7 @@ func (w *watcher) close() {
 func (w *watcher) try(ctx context.Context, step int, failedLast string, tell func(watch.News)) watch.Verdict {
 	w.log.tell = tell
 	if w.m == nil {
-		w.m = bookFor(&w.log, machines(), watchBoxes)
+		w.m = bookFor(&w.log, machines())
 	}
 	if w.built == nil {
 		tell(watch.News{Waiting: "building the checks (some seconds, the first time)"})
@@ -215,7 +210,7 @@ func (w *watcher) try(ctx context.Context, step int, failedLast string, tell fun
 		w.built = &b
 		tell(watch.News{Waiting: "building " + w.dir})
 	}
-	path, err := buildProgram(spec().Arch, w.dir, w.built.dir)
+	path, err := buildProgram(spec().Arch, "work", w.dir, w.built.dir)
 	if err != nil {
 		return w.noProgram(err)
 	}

@@ -51,6 +51,7 @@ func TestStep03(t *testing.T) { proveStep(t, 3) }
 func TestStep04(t *testing.T) { proveStep(t, 4) }
 func TestStep05(t *testing.T) { proveStep(t, 5) }
 func TestStep06(t *testing.T) { proveStep(t, 6) }
+func TestStep07(t *testing.T) { proveStep(t, 7) }
 
 // proveStep tries every fact that holds at step n. For make watch, it does so in
 // a learner's order, to the first that fails.

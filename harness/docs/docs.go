@@ -26,8 +26,11 @@ var Files = []string{
 	"steps/04-cgroup/README.md",
 	"steps/05-user/README.md",
 	"steps/06-net/README.md",
+	"steps/07-final/README.md",
 	"harness/README.md",
 	"harness/CONTRACT.md",
+	"harness/instructor.md",
+	"harness/places.md",
 }
 
 // A Block is what stands between two fences of a text.

@@ -133,6 +133,11 @@ func mountRoot(o order) (newRoot string, err error) {
 			return "", fmt.Errorf("copy %s to %s in the box: %w", src, at, err)
 		}
 	}
+	for _, dir := range o.Job.Binds {
+		if err := bindReadOnly(dir, filepath.Join(newRoot, dir)); err != nil {
+			return "", err
+		}
+	}
 	return newRoot, nil
 }
 
@@ -198,18 +203,11 @@ func mountCgroupTree(dir string, own []hierarchy) error {
 	if len(own) > 0 {
 		return mountOwnCgroups(dir, own)
 	}
-	if err := bind(cgroupRoot, dir); err != nil {
-		if errors.Is(err, unix.ENOENT) {
-			return nil // a kernel without cgroups
-		}
-		return err
+	err := bindReadOnly(cgroupRoot, dir)
+	if errors.Is(err, unix.ENOENT) {
+		return nil // a kernel without cgroups
 	}
-	// MS_RDONLY with MS_BIND changes one mount only, and these are several.
-	readOnly := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(unix.AT_FDCWD, dir, unix.AT_RECURSIVE, readOnly); err != nil {
-		return fmt.Errorf("make %s read-only: %w", cgroupRoot, err)
-	}
-	return nil
+	return err
 }
 
 // bindDevices gives the box the harmless devices, by binding: mknod(2) is not
@@ -231,6 +229,19 @@ func bindDevices(dev string) error {
 func bind(source, target string) error {
 	if err := unix.Mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("bind %s: %w", source, err)
+	}
+	return nil
+}
+
+// bindReadOnly is bind for what a job must not change.
+func bindReadOnly(source, target string) error {
+	if err := bind(source, target); err != nil {
+		return err
+	}
+	// MS_RDONLY with MS_BIND changes one mount only, and these may be several.
+	readOnly := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(unix.AT_FDCWD, target, unix.AT_RECURSIVE, readOnly); err != nil {
+		return fmt.Errorf("make %s read-only: %w", source, err)
 	}
 	return nil
 }

@@ -21,9 +21,9 @@ var required = []string{"sh", "sleep"}
 // wanted are the programs a machine has if this one has them.
 var wanted = strings.Fields(`bash awk basename cat chgrp chmod chown chroot
 	clear cp cut date dd df dirname du echo env expr false find free getent grep
-	head hostname id kill ln ls mkdir mkfifo mknod mktemp more mount mountpoint
+	gzip head hostname id kill ln ls mkdir mkfifo mknod mktemp more mount mountpoint
 	mv nproc nsenter od pgrep pkill printf ps pwd readlink realpath rm rmdir sed
-	seq setpriv setsid sort stat stty sync tail tee test timeout top touch tr
+	seq setpriv setsid sort stat stty sync tail tar tee test timeout top touch tr
 	true tty umount uname uniq unshare wc which whoami xargs yes
 	capsh ip nc ping ss sysctl`)
 
@@ -148,7 +148,7 @@ func buildRoot(dir string, programs []program) error {
 		return err
 	}
 	for _, p := range programs {
-		libs, err := libraries(p.file)
+		libs, err := Libraries(p.file)
 		if err != nil && !slices.Contains(required, p.name) {
 			continue // it cannot be read, or would not run here either
 		}
@@ -236,9 +236,9 @@ func installProgram(root *os.Root, p program, libs []string) error {
 //	libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f2b1c000000)
 var inList = regexp.MustCompile(`(?m)(/\S+) \(0x`)
 
-// libraries asks the program's own loader which libraries it would load, its
+// Libraries asks the program's own loader which libraries it would load, its
 // own file among them, see ld.so(8). A static program and a script have none.
-func libraries(file string) ([]string, error) {
+func Libraries(file string) ([]string, error) {
 	f, err := elf.Open(file)
 	if errors.As(err, new(*elf.FormatError)) {
 		return nil, nil
@@ -267,4 +267,24 @@ func libraries(file string) ([]string, error) {
 		libs = append(libs, string(m[1]))
 	}
 	return libs, nil
+}
+
+// ProgramFiles are the files that one of this machine's programs needs in
+// another: itself in dir, and its libraries where its loader looks for them.
+func ProgramFiles(name, dir string) (map[string]string, error) {
+	p, info := lookUp(name, append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin"))
+	if info == nil {
+		return nil, fmt.Errorf("%s is not installed", name)
+	}
+	libs, err := Libraries(p.file)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{filepath.Join(dir, name): p.file}
+	for _, lib := range libs {
+		if lib != p.file {
+			files[lib] = lib
+		}
+	}
+	return files, nil
 }

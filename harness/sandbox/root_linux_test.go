@@ -20,7 +20,7 @@ func TestARootTreeRunsOnItsOwnLibraries(t *testing.T) {
 	}
 	require.NoFileExists(t, filepath.Join(dir, "bin/no-such-program"))
 
-	libs, err := libraries(filepath.Join(dir, "bin/sh"))
+	libs, err := Libraries(filepath.Join(dir, "bin/sh"))
 	require.NoError(t, err)
 	for _, lib := range libs {
 		require.FileExists(t, filepath.Join(dir, lib))

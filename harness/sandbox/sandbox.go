@@ -19,6 +19,7 @@ type Spec struct {
 	Cgroup string    // "v2", "v1" or "hybrid"; "" is v2 (vm only)
 	Kernel string    // a directory with boot/vmlinuz-* and lib/modules; "" is Debian's cloud kernel, fetched and cached (vm only)
 	Accel  string    // "auto", "kvm" or "tcg"; "" is auto (vm only)
+	CPUs   int       // 0 is one (vm only)
 	Self   string    // the harness's own executable, static, for Arch: it is process 1 of every machine
 	Log    io.Writer // takes lines that say what a long wait is for
 }
@@ -28,6 +29,10 @@ type Job struct {
 	// Files are copied into the machine before the program starts: path in
 	// the machine -> file or directory on the host, modes kept.
 	Files map[string]string
+
+	// Binds are directories of this machine that the machine shows, read-only,
+	// in the place of its own (host only).
+	Binds []string
 
 	Args []string // the program and its arguments; Args[0] is a path in the machine
 	Dir  string   // working directory in the machine, made if it is not there

@@ -55,6 +55,18 @@ func FetchKernel(name, arch string, log io.Writer) (dir string, err error) {
 	return packageDir(arch, name), nil
 }
 
+// FetchBusybox fetches Debian's static busybox, which is in every VM too, and
+// returns its file: a root filesystem in one program.
+func FetchBusybox(arch string, log io.Writer) (file string, err error) {
+	if arch == "" {
+		arch = runtime.GOARCH
+	}
+	if err := fetchPackages(arch, log, "busybox-static"); err != nil {
+		return "", err
+	}
+	return filepath.Join(packageDir(arch, "busybox-static"), "bin", "busybox"), nil
+}
+
 // withFetchLock runs f while no other process fetches for arch: whoever waited
 // finds the work done, and what lies half done is nobody's.
 func withFetchLock(arch string, f func() error) error {

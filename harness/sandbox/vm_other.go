@@ -23,6 +23,11 @@ func (vm) Check(Spec) Finding {
 // Start cannot.
 func (vm) Start(s Spec) (Machine, error) { return nil, errors.New(vm{}.Check(s).Reason) }
 
+// FetchBusybox cannot fetch either.
+func FetchBusybox(string, io.Writer) (string, error) {
+	return "", errors.New(vm{}.Check(Spec{}).Reason)
+}
+
 // FetchKernel cannot either.
 func FetchKernel(string, string, io.Writer) (string, error) {
 	return "", errors.New(vm{}.Check(Spec{}).Reason)

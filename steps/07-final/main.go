@@ -1,8 +1,136 @@
 //go:build linux
 
-// Step 07 is a complete container runtime.
+// Step 07 is a complete container runtime. `run CMD` is the six steps with
+// every protection; the other verbs are the command line of the OCI, by which
+// podman, docker and containerd drive a runtime. README.md has the map.
 package main
 
-import specs "github.com/opencontainers/runtime-spec/specs-go"
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
 
-func main() { _ = specs.Version }
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	unix.Umask(0o022)
+	if len(os.Args) > 1 && os.Args[1] == "init" {
+		exit(0, initProcess())
+	}
+	exit(dispatch(os.Args[1:]))
+}
+
+// runCommand is `run CMD`, the half that stays on the host: it starts init in
+// new namespaces, within limits and on the bridge, and returns the command's
+// exit status.
+func runCommand(o runOptions, command []string) (status int, err error) {
+	if os.Geteuid() != 0 {
+		return runAsRoot()
+	}
+	spec := defaultSpec(command)
+	if err := o.apply(spec); err != nil {
+		return 0, err
+	}
+	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
+	if err != nil {
+		return 0, err
+	}
+	if spec.Root != nil {
+		if spec.Root.Path, err = prepareRootfs(); err != nil {
+			return 0, explain(err)
+		}
+	}
+	c, err := reexec(spec, nil)
+	if err != nil {
+		return 0, explain(fmt.Errorf("create namespaces: %w", err))
+	}
+	c.notify() // from here on signals wait for c.wait: the cgroup is always removed
+	group, err := findCgroup("", fmt.Sprintf("%d-%x", os.Getpid(), rand.Uint32()))
+	if err == nil && o.keeps("limits") {
+		if err = group.create(spec.Linux.Resources); err == nil {
+			defer func() { err = cmp.Or(err, group.remove()) }()
+			err = group.add(c.process.Pid)
+		}
+	}
+	defer c.kill() // before the cgroup is removed
+	if err := unlessOrdinary("limits", err); err != nil {
+		return 0, err
+	}
+	connected := false
+	if o.keeps("network") {
+		err := connect(c.process.Pid)
+		if connected = err == nil; unlessOrdinary("network but loopback", err) != nil {
+			return 0, err
+		}
+	}
+	err = c.configure(initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
+		Connected: connected, Keyring: o.keeps("keyring"), Inherit: !o.keeps("descriptors")})
+	if err != nil {
+		return 0, explain(err)
+	}
+	return c.wait(c.start)
+}
+
+// An initConfig is what init is told: everything else it finds out inside.
+type initConfig struct {
+	Spec         *specs.Spec       // as in config.json; the profile is compiled
+	Exec         bool              // into a running container: all is there
+	Cgroup       cgroup            // for the mount that shows it
+	Seccomp      []unix.SockFilter // loaded right before the command
+	SeccompFlags uintptr
+	Connected    bool         // eth0 is there
+	Keyring      bool         // a session keyring of its own
+	Inherit      bool         // what is open when init starts stays open
+	Preserve     int          // descriptors from 3 on, for the command
+	Console      bool         // the next descriptor: where the terminal goes
+	Listener     bool         // the one after: where start is awaited
+	ID           string       // names the keyring
+	State        *specs.State // for the hooks inside
+}
+
+// initProcess is the half inside: it prepares the namespaces it was born in
+// and becomes the command. It returns only to say what went wrong.
+func initProcess() error {
+	c, err := awaitConfig()
+	if err != nil {
+		return err
+	}
+	namespaces := []func() error{
+		c.hideCgroup,       // from here on /proc/self/cgroup is "/"
+		c.setHostname,      //
+		c.configureNetwork, // lo, and eth0 where there is one
+	}
+	files := []func() error{
+		c.enterRootfs,      // mounts are private; the root filesystem is one
+		c.mountFilesystems, // /proc, /dev, and what else config.json lists
+		c.createDevices,    //
+		c.runCreateHooks,   // the last acts with the host's files in sight
+		c.pivotRoot,        // the old root is gone
+		c.finishRootfs,     // what of it is masked, and what read-only
+	}
+	command := []func() error{
+		c.openTerminal,   //
+		c.enterDirectory, //
+		c.findCommand,    // a command that is missing must not be started
+		c.awaitStart,     //
+		c.runStartHooks,  //
+		c.restrict,       // user, capabilities: all that the command must not have
+		c.execute,
+	}
+	if c.Exec {
+		namespaces = nil // the runtime joined them
+	}
+	if c.Exec || c.Spec.Root == nil { // run --without mount
+		files = nil
+	}
+	for _, prepare := range slices.Concat(namespaces, files, command) {
+		if err := prepare(); err != nil {
+			return c.fail(explain(err))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,29 @@
+// Package engines runs podman, docker and containerd with an OCI runtime of
+// one's choice and tries what people do with them: run, exec, stop, pause,
+// limits, networks, terminals.
+//
+// Each engine is started with files, sockets and a daemon of its own, in a
+// sandbox on this machine, where the programs are shared and nothing else is:
+// whatever images, networks and containers the machine has are not seen, and
+// what is made is gone with the sandbox.
+package engines
+
+// A Plan is what Guest is told.
+type Plan struct {
+	Engines []string // of Names, those that are installed
+	Runtime string   // its path in the sandbox
+	Run     string   // only checks whose claim contains it
+}
+
+// An Engine is one that Guest knows.
+type Engine struct {
+	Name     string
+	Programs []string // without which it does not work
+}
+
+// All are the engines, by the programs that they need.
+var All = []Engine{
+	{"podman", []string{"podman", "conmon", "iptables"}},
+	{"docker", []string{"docker", "dockerd", "containerd", "containerd-shim-runc-v2", "iptables"}},
+	{"ctr", []string{"ctr", "containerd", "containerd-shim-runc-v2"}},
+}

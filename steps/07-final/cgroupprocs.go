@@ -1,0 +1,143 @@
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// walkCgroups calls visit for the cgroups below dir, the lowest first, and last
+// for dir. A container may nest them deeper than a path can be long: so each is
+// named by a descriptor of the one above. What vanishes meanwhile is no error.
+func walkCgroups(dir string, visit func(dir string)) error {
+	d, err := os.Open(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	entries, _ := d.ReadDir(-1)
+	for _, e := range entries {
+		if e.IsDir() {
+			err = cmp.Or(err, walkCgroups(fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), e.Name()), visit))
+		}
+	}
+	visit(dir)
+	return err
+}
+
+// processes returns the container's, also those in cgroups that it made itself.
+// Number 0 is one that this PID namespace does not show.
+func (c cgroup) processes() (pids []int, err error) {
+	err = walkCgroups(c.directories()[0], func(dir string) {
+		for pid := range strings.FieldsSeq(readCgroup(dir + "/cgroup.procs")) {
+			n, _ := strconv.Atoi(pid)
+			pids = append(pids, n)
+		}
+	})
+	return pids, err
+}
+
+// signal sends sig to every process. They stand still meanwhile: else one could
+// fork unseen. SIGKILL is also for a paused container.
+func (c cgroup) signal(sig unix.Signal) error {
+	if pids, err := c.processes(); err != nil || len(pids) == 0 {
+		return err
+	}
+	paused := c.frozen() && sig != unix.SIGKILL                                    // it stays so
+	if sig == unix.SIGKILL && writeCgroup(c.Dirs[""]+"/cgroup.kill", "1") == nil { // since 5.14
+		return c.freeze(false)
+	}
+	if err := c.freeze(true); err != nil {
+		return err
+	}
+	pids, err := c.processes()
+	for _, pid := range pids {
+		if pid == 0 { // to kill(2) it would be this process's own group
+			err = errors.New("signal cgroup: a process in it is not in this PID namespace")
+		} else if e := unix.Kill(pid, sig); e != nil && e != unix.ESRCH {
+			err = fmt.Errorf("signal process %d: %w", pid, e)
+		}
+	}
+	if !paused {
+		err = errors.Join(err, c.freeze(false))
+	}
+	return err
+}
+
+// A freezer is how the processes are stopped: what to write, and which file
+// tells that they have.
+type freezer struct{ file, freeze, thaw, report, frozen string }
+
+// freezer returns that of v1, if it is there.
+func (c cgroup) freezer() freezer {
+	if dir := c.Dirs["freezer"]; dir != "" {
+		return freezer{dir + "/freezer.state", "FROZEN", "THAWED", dir + "/freezer.state", "FROZEN"}
+	}
+	return freezer{c.Dirs[""] + "/cgroup.freeze", "1", "0", c.Dirs[""] + "/cgroup.events", "frozen 1"}
+}
+
+// frozen tells whether the processes are stopped, or about to be.
+func (c cgroup) frozen() bool {
+	f := c.freezer()
+	now := readCgroup(f.file) // nothing, where there is none
+	return now != "" && now != f.thaw
+}
+
+// freeze stops all processes, or lets them go on. It returns when they have
+// stopped; if that does not come about, they go on.
+func (c cgroup) freeze(frozen bool) error {
+	f := c.freezer()
+	if !frozen {
+		return writeCgroup(f.file, f.thaw)
+	}
+	err := writeCgroup(f.file, f.freeze)
+	if err == nil && !await(func() bool { return strings.Contains(readCgroup(f.report), f.frozen) }) {
+		err = errors.New("some processes go on")
+	}
+	if err != nil {
+		writeCgroup(f.file, f.thaw)
+		return fmt.Errorf("freeze cgroup: %w", err)
+	}
+	return nil
+}
+
+// remove removes the cgroup, and those that the container made below it. It
+// waits for processes that are about to end, but not forever.
+func (c cgroup) remove() error {
+	for _, dir := range c.directories() {
+		var err error
+		await(func() bool {
+			if err = unix.Rmdir(dir); err == unix.EBUSY {
+				walkCgroups(dir, func(dir string) { err = unix.Rmdir(dir) })
+			}
+			return err != unix.EBUSY
+		})
+		if err != nil && err != unix.ENOENT {
+			return fmt.Errorf("remove cgroup %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// await asks until done, for ten seconds at most, and tells whether it is. v1
+// has no event that could be waited for, and no version has one for the last
+// switch of a process, when it leaves the cgroup.
+func await(done func() bool) bool {
+	for deadline := time.Now().Add(10 * time.Second); !done(); unix.Poll(nil, 1) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}

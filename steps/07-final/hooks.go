@@ -1,0 +1,94 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// runHooks runs hooks in their order, each with the container's state on its
+// standard input, and stops at the first that fails: see the runtime-spec's
+// config.md, POSIX-platform Hooks.
+func runHooks(kind string, hooks []specs.Hook, s specs.State) error {
+	for _, hook := range hooks {
+		if err := runHook(hook, s); err != nil {
+			return fmt.Errorf("run %s hook %s: %w", kind, hook.Path, err)
+		}
+	}
+	return nil
+}
+
+// runHook runs one hook, and kills it when its timeout (seconds) is over.
+func runHook(hook specs.Hook, s specs.State) error {
+	stdin, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if hook.Timeout != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(*hook.Timeout)*time.Second,
+			fmt.Errorf("timeout of %d s", *hook.Timeout))
+		defer cancel()
+	}
+	var output bytes.Buffer
+	// The path is absolute, and nothing is looked up in PATH.
+	command := &exec.Cmd{Path: hook.Path, Args: hook.Args, Env: hook.Env, Stdin: bytes.NewReader(stdin), Stdout: &output, Stderr: &output}
+	if hook.Env == nil {
+		command.Env = []string{} // not the runtime's
+	}
+	err = runCommandContext(ctx, command)
+	if err != nil && output.Len() > 0 {
+		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(output.Bytes()))
+	}
+	return err
+}
+
+// runCommandContext runs command to its end, or that of ctx.
+func runCommandContext(ctx context.Context, command *exec.Cmd) error {
+	if err := command.Start(); err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { command.Process.Kill() })()
+	command.WaitDelay = time.Second // what it left behind may hold its output open
+	return errors.Join(command.Wait(), context.Cause(ctx))
+}
+
+// hooks returns those of spec, which may have none.
+func hooks(spec *specs.Spec) specs.Hooks {
+	if spec.Hooks == nil {
+		return specs.Hooks{}
+	}
+	return *spec.Hooks
+}
+
+// runCreateHooks lets the runtime run its hooks, now that the namespaces are
+// there, and runs those of them that belong inside: see createContainer.
+func (c *initHalf) runCreateHooks() error {
+	if c.State == nil { // `run CMD` has none
+		return nil
+	}
+	if err := c.channel.send("hooks"); err != nil {
+		return err
+	}
+	if err := c.channel.receive("hooks"); err != nil {
+		return err
+	}
+	return runHooks("createContainer", hooks(c.Spec).CreateContainer, *c.State)
+}
+
+// runStartHooks runs those that belong inside, right before the command.
+func (c *initHalf) runStartHooks() error {
+	if c.State == nil || c.Exec {
+		return nil
+	}
+	return runHooks("startContainer", hooks(c.Spec).StartContainer, *c.State)
+}

@@ -1,0 +1,247 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// The operations on a container that was created: see the runtime-spec's
+// runtime.md, Operations and Lifecycle.
+
+// start lets the command of a created container run, and then runs its
+// poststart hooks.
+func start(root, id string) error {
+	s, err := lockState(root, id)
+	if err != nil {
+		return err
+	}
+	defer s.lock.Close()
+	if s.Status != specs.StateCreated {
+		return fmt.Errorf("cannot start a container that is %s", s.Status)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Connect(fd, s.startAddress())
+	}
+	if err != nil {
+		return fmt.Errorf("start container %s: %w", id, err)
+	}
+	c := &container{channel: newChannel(os.NewFile(uintptr(fd), startFile))}
+	return s.started(c.release("start"))
+}
+
+// started is what follows once init has let go, or failed with err.
+func (s *state) started(err error) error {
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(s.dir, startFile)); err != nil {
+		return fmt.Errorf("start container %s: %w", s.ID, err)
+	}
+	spec, err := s.spec()
+	if err != nil {
+		return err
+	}
+	if err := runHooks("poststart", hooks(spec).Poststart, *s.public(specs.StateRunning)); err != nil {
+		return errors.Join(err, s.kill(unix.SIGKILL, true))
+	}
+	return nil
+}
+
+// run creates and starts the container of a bundle, waits for its end and
+// deletes it, unless it is detached.
+func run(root, id string, o createOptions) (status int, err error) {
+	s, c, err := prepare(root, id, o)
+	if err != nil {
+		return 0, err
+	}
+	if o.detach {
+		return 0, s.started(c.release("detach"))
+	}
+	c.notify()
+	status, err = c.wait(func() error {
+		err := s.started(c.start())
+		s.lock.Close()
+		return err
+	})
+	return status, errors.Join(err, remove(root, id, true))
+}
+
+// kill sends a signal to the container's process or, with all, to each that is
+// in its cgroup.
+func kill(root, id string, sig unix.Signal, all bool) error {
+	s, err := loadState(root, id)
+	if err != nil {
+		return err
+	}
+	if s.Status == specs.StateStopped && !all {
+		return errNotRunning
+	}
+	return s.kill(sig, all)
+}
+
+// kill is kill. A container that has no PID namespace of its own does not end
+// with its first process: there SIGKILL goes to all.
+func (s *state) kill(sig unix.Signal, all bool) error {
+	if sig == unix.SIGKILL && !all {
+		spec, err := s.spec()
+		all = err == nil && !hasNamespace(spec, specs.PIDNamespace)
+	}
+	if all {
+		return s.Cgroup.signal(sig)
+	}
+	pidfd, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil {
+		return fmt.Errorf("send signal %d to container %s: %w", sig, s.ID, err)
+	}
+	if sig == unix.SIGKILL && s.Status == "paused" {
+		return s.Cgroup.freeze(false) // a frozen process dies when it thaws
+	}
+	return nil
+}
+
+// remove deletes a container that is stopped, or with force any, and all that
+// create made for it. What is not there needs no force to be gone.
+func remove(root, id string, force bool) error {
+	s, err := lockState(root, id)
+	if errors.Is(err, errMissing) && force {
+		return nil
+	}
+	if s == nil {
+		return err
+	}
+	defer s.lock.Close()
+	if err != nil && !force {
+		return err
+	}
+	if s.Status != specs.StateStopped {
+		if !force {
+			return fmt.Errorf("cannot delete a container that is %s: stop it, or use --force", s.Status)
+		}
+		if err := s.end(); err != nil {
+			return err
+		}
+	}
+	spec, _ := s.spec()
+	return s.destroy(spec)
+}
+
+// end kills the container's process and waits for its end. Its parent, not the
+// runtime, reaps it.
+func (s *state) end() error {
+	pidfd, err := s.open()
+	if errors.Is(err, errNotRunning) {
+		return nil
+	}
+	defer unix.Close(pidfd)
+	if err := s.kill(unix.SIGKILL, false); err != nil {
+		return err
+	}
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(10*time.Second/time.Millisecond))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return fmt.Errorf("wait for the end of container %s: %w", s.ID, err)
+		case n == 0:
+			return fmt.Errorf("container %s does not end", s.ID)
+		default:
+			return nil
+		}
+	}
+}
+
+// destroy undoes what create made: processes, cgroup, mounts, state, in this
+// order, so that what fails can be tried again. Then it runs the poststop hooks of spec,
+// if it is known; a failure of one is a warning, see config.md, Poststop.
+func (s *state) destroy(spec *specs.Spec) error {
+	if len(s.Cgroup.Dirs) > 0 { // else the state is broken
+		if err := errors.Join(s.Cgroup.signal(unix.SIGKILL), s.Cgroup.remove()); err != nil {
+			return fmt.Errorf("remove cgroup of container %s: %w", s.ID, err)
+		}
+	}
+	if s.Mount != 0 && s.Mount == mountID(s.Rootfs) {
+		if err := unix.Unmount(s.Rootfs, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount root filesystem of container %s: %w", s.ID, err)
+		}
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		return fmt.Errorf("remove state of container %s: %w", s.ID, err)
+	}
+	if spec != nil {
+		for _, hook := range hooks(spec).Poststop {
+			if err := runHook(hook, *s.public(specs.StateStopped)); err != nil {
+				warn(fmt.Sprintf("run poststop hook %s: %v", hook.Path, err))
+			}
+		}
+	}
+	return nil
+}
+
+// pause freezes all processes of a container, and resume lets them go on.
+func pause(root, id string, frozen bool) error {
+	s, err := lockState(root, id)
+	if err != nil {
+		return err
+	}
+	defer s.lock.Close()
+	switch {
+	case frozen && s.Status != specs.StateRunning && s.Status != specs.StateCreated:
+		return fmt.Errorf("cannot pause a container that is %s", s.Status)
+	case !frozen && s.Status != "paused":
+		return fmt.Errorf("cannot resume a container that is %s", s.Status)
+	}
+	return s.Cgroup.freeze(frozen)
+}
+
+// update changes the limits of a container to what resources, JSON in a file or
+// ("-") on standard input, say; what they leave out stays.
+func update(root, id, file string) error {
+	s, err := lockState(root, id)
+	if err != nil {
+		return err
+	}
+	defer s.lock.Close()
+	if s.Status == specs.StateStopped {
+		return errNotRunning
+	}
+	in := os.Stdin
+	if file != "-" {
+		if in, err = os.Open(file); err != nil {
+			return fmt.Errorf("open resources: %w", err)
+		}
+		defer in.Close()
+	}
+	var resources specs.LinuxResources
+	data, err := io.ReadAll(in)
+	if err == nil {
+		err = json.Unmarshal(data, &resources)
+	}
+	if err != nil {
+		return fmt.Errorf("read resources: %w", err)
+	}
+	spec, err := s.spec()
+	if err != nil {
+		return err
+	}
+	// Kubernetes sends all resources again.
+	if resources.Devices != nil && !reflect.DeepEqual(resources.Devices, given(spec.Linux.Resources).Devices) {
+		return errors.New("update of linux.resources.devices is not supported")
+	}
+	return s.Cgroup.update(&resources)
+}

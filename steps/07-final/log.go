@@ -1,0 +1,62 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// log is where --log and --log-format send what is said, besides stderr:
+// engines read the last error from there. It is a file, or nil.
+var log struct {
+	file *os.File
+	json bool
+}
+
+// warn says what the user should know though all goes on: in the log, if there
+// is one, for stderr may be the container's.
+func warn(text string) {
+	if log.file == nil {
+		fmt.Fprintln(os.Stderr, "container: warning:", printable(text))
+	}
+	record("warning", text)
+}
+
+// logError says why the program ends.
+func logError(err error) {
+	fmt.Fprintln(os.Stderr, "container:", printable(err.Error()))
+	record("error", err.Error())
+}
+
+// record appends a line to the log: as JSON the fields that containerd reads.
+func record(level, text string) {
+	if log.file == nil {
+		return
+	}
+	if log.json {
+		json.NewEncoder(log.file).Encode(struct {
+			Level string `json:"level"`
+			Msg   string `json:"msg"`
+			Time  string `json:"time"`
+		}{level, text, time.Now().Format(time.RFC3339)})
+		return
+	}
+	fmt.Fprintf(log.file, "time=%q level=%s msg=%q\n", time.Now().Format(time.RFC3339), level, text)
+}
+
+// printable is text for a terminal and in one line: what the container's name
+// or its image holds of control characters must not move the cursor.
+func printable(text string) string {
+	clean := strings.ToValidUTF8(text, "\uFFFD")
+	return strings.Map(func(r rune) rune {
+		if strconv.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, clean)
+}

@@ -1,0 +1,125 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// namespaces are the types of config.json, in the order in which they are
+// joined: the user namespace owns the others, and in the mount namespace the
+// host's /proc is out of sight. See namespaces(7) and config-linux.md.
+var namespaces = []struct {
+	kind specs.LinuxNamespaceType
+	file string // in /proc/PID/ns
+	flag uintptr
+}{
+	{specs.UserNamespace, "user", unix.CLONE_NEWUSER},
+	{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC},
+	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS},
+	{specs.NetworkNamespace, "net", unix.CLONE_NEWNET},
+	{specs.PIDNamespace, "pid", unix.CLONE_NEWPID},
+	{specs.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP},
+	{specs.TimeNamespace, "time", unix.CLONE_NEWTIME},
+	{specs.MountNamespace, "mnt", unix.CLONE_NEWNS},
+}
+
+// startIn starts init in the namespaces that spec lists: new ones, and those
+// that it names by a path. With those, or with a time namespace, that takes
+// more than clone(2).
+func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File) (*os.Process, error) {
+	var create uintptr
+	var join []namespaceFD
+	for _, ns := range namespaces {
+		path, listed := findNamespace(spec, ns.kind)
+		switch {
+		case !listed:
+		case path != "":
+			file, err := openNamespace(path, ns.flag)
+			if err != nil {
+				return nil, err
+			}
+			defer file.Close()
+			join = append(join, namespaceFD{ns.flag, file})
+		case ns.flag != unix.CLONE_NEWCGROUP: // hideCgroup does that, in the cgroup
+			create |= ns.flag
+		}
+	}
+	// Two processors serve init as well as many, and few threads start faster.
+	env := []string{"GOMAXPROCS=2", "GOGC=off"}
+	if len(join) == 0 && create&unix.CLONE_NEWTIME == 0 {
+		attr := &syscall.SysProcAttr{Cloneflags: create &^ unix.CLONE_NEWUSER, Pdeathsig: unix.SIGKILL}
+		if create&unix.CLONE_NEWUSER != 0 {
+			asRoot(attr, spec.Linux)
+		}
+		return os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", exe.Fd()), args, &os.ProcAttr{Env: env, Files: files, Sys: attr})
+	}
+	p, err := spawn(&spawnAttr{Join: join, New: create, UIDMappings: spec.Linux.UIDMappings, GIDMappings: spec.Linux.GIDMappings,
+		DenySetgroups: !maySetGroups(), TimeOffsets: timeOffsets(spec.Linux),
+		Exe: exe, Args: args, Env: env, Files: files, Pdeathsig: unix.SIGKILL})
+	if err != nil {
+		return nil, err
+	}
+	return p.Process, p.start()
+}
+
+// openNamespace opens the namespace at path, which must be one of this type.
+func openNamespace(path string, flag uintptr) (*os.File, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open namespace: %w", err)
+	}
+	kind, err := unix.IoctlRetInt(int(file.Fd()), unix.NS_GET_NSTYPE)
+	if err == nil && uintptr(kind) != flag {
+		err = fmt.Errorf("it is of another type than config.json says")
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("open namespace %s: %w", path, err)
+	}
+	return file, nil
+}
+
+// namespacesOf opens the namespaces of a process that are not also ours.
+func namespacesOf(pid int) (join []namespaceFD, err error) {
+	for _, ns := range namespaces {
+		path := fmt.Sprintf("/proc/%d/ns/%s", pid, ns.file)
+		theirs, err := os.Readlink(path)
+		ours, _ := os.Readlink("/proc/self/ns/" + ns.file)
+		if os.IsNotExist(err) && ns.flag == unix.CLONE_NEWTIME || theirs == ours && err == nil {
+			continue // before Linux 5.6 there is no time namespace
+		}
+		file, err := openNamespace(path, ns.flag)
+		if err != nil {
+			closeAll(join)
+			return nil, err
+		}
+		join = append(join, namespaceFD{ns.flag, file})
+	}
+	return join, nil
+}
+
+// closeAll closes the files of namespaces.
+func closeAll(join []namespaceFD) {
+	for _, ns := range join {
+		ns.File.Close()
+	}
+}
+
+// timeOffsets writes those of config.json as the kernel wants them, a line for
+// each clock: see time_namespaces(7).
+func timeOffsets(linux *specs.Linux) string {
+	var lines []string
+	for clock, offset := range linux.TimeOffsets {
+		lines = append(lines, fmt.Sprintf("%s %d %d\n", clock, offset.Secs, offset.Nanosecs))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}

@@ -1,0 +1,137 @@
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// connect lays a cable from init's network namespace to the bridge: a veth
+// pair, see veth(4). It goes with either of its ends.
+func connect(pid int) error {
+	bridge, ip, err := createBridge()
+	if err != nil {
+		return fmt.Errorf("create bridge cfs0: %w", err)
+	}
+	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth0", PeerNamespace: netlink.NsPid(pid)}
+	veth.MasterIndex = bridge.Attrs().Index
+	// The host's end is named after the container's address: since no name is
+	// given twice, no address is. From eth0's own, init can tell which it is.
+	number := 1 + os.Getpid()%65000
+	for err = unix.EEXIST; errors.Is(err, unix.EEXIST); err = netlink.LinkAdd(veth) {
+		number = 2 + (number-1)%65000 // the next one; a bridge has 1,024 ports at most
+		veth.Name = fmt.Sprint("cfs", number)
+		veth.PeerHardwareAddr = net.HardwareAddr{2, 0, ip[0], ip[1], byte(number >> 8), byte(number)}
+	}
+	if err == nil {
+		err = netlink.LinkSetUp(veth)
+	}
+	if err != nil {
+		return fmt.Errorf("create veth pair %s and eth0: %w", veth.Name, err)
+	}
+	// br_netfilter shows bridged packets to the firewall, and Docker's default
+	// is to drop what is forwarded. Both are not ours to change.
+	if seen, _ := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables"); string(seen) == "1\n" {
+		warn("the host's firewall may keep containers from each other: net.bridge.bridge-nf-call-iptables is 1")
+	}
+	return nil
+}
+
+// createBridge makes the switch that all containers are plugged into, unless a
+// run before left it there, and returns it with the host's address.
+func createBridge() (bridge netlink.Link, ip net.IP, err error) {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "cfs0"
+	attrs.HardwareAddr = net.HardwareAddr{2, 0, 'c', 'f', 's', 0} // else that of a port
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !errors.Is(err, unix.EEXIST) {
+		return nil, nil, err
+	}
+	bridge, err = netlink.LinkByName(attrs.Name)
+	if err != nil || bridge.Type() != "bridge" {
+		return nil, nil, cmp.Or(err, errors.New("the name is taken by another kind of interface"))
+	}
+	addresses, err := netlink.AddrList(bridge, unix.AF_INET)
+	if err == nil && len(addresses) == 0 {
+		addresses, err = freeSubnet(bridge)
+	}
+	if err == nil && !strings.HasSuffix(addresses[0].IPNet.String(), ".0.1/16") {
+		err = fmt.Errorf("it has the address %v, not one like 172.30.0.1/16", addresses[0].IPNet)
+	}
+	if err == nil { // two first runs at once choose the same
+		err = cmp.Or(netlink.AddrReplace(bridge, &addresses[0]), netlink.LinkSetUp(bridge))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return bridge, addresses[0].IP.To4(), nil
+}
+
+// freeSubnet returns the first address of a private subnet to which the host
+// has no route yet, in its main table.
+func freeSubnet(bridge netlink.Link) ([]netlink.Addr, error) {
+	routes, err := netlink.RouteList(nil, unix.AF_INET)
+	for second := byte(30); err == nil && second >= 16; second-- {
+		subnet := &net.IPNet{IP: net.IPv4(172, second, 0, 1).To4(), Mask: net.CIDRMask(16, 32)}
+		if !slices.ContainsFunc(routes, func(r netlink.Route) bool {
+			size, _ := r.Dst.Mask.Size() // 0 is the default route
+			return size > 0 && r.LinkIndex != bridge.Attrs().Index && (r.Dst.Contains(subnet.IP) || subnet.Contains(r.Dst.IP))
+		}) {
+			return []netlink.Addr{{IPNet: subnet}}, nil
+		}
+	}
+	return nil, cmp.Or(err, errors.New("the host has routes to all of 172.16.0.0/12"))
+}
+
+// configureNetwork sets up what init has in a new network namespace: lo, and
+// eth0, if connect could lay it. One that is named by its path is its owner's.
+func (c *initHalf) configureNetwork() error {
+	if path, listed := findNamespace(c.Spec, specs.NetworkNamespace); !listed || path != "" {
+		return nil
+	}
+	err := setLoopbackUp()
+	if err == nil && c.Connected {
+		err = configureEth0()
+	}
+	if err != nil {
+		return fmt.Errorf("configure lo and eth0: %w", err)
+	}
+	return nil
+}
+
+// setLoopbackUp sets lo up, see netdevice(7).
+func setLoopbackUp() error {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(socket)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, lo)
+}
+
+// configureEth0 gives eth0 its address, and all else goes over the bridge.
+func configureEth0() error {
+	eth0, err := netlink.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	ip := net.IP(eth0.Attrs().HardwareAddr[2:])
+	return cmp.Or(
+		netlink.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: net.CIDRMask(16, 32)}}),
+		netlink.LinkSetUp(eth0),
+		netlink.RouteAdd(&netlink.Route{Gw: net.IPv4(ip[0], ip[1], 0, 1)}))
+}

@@ -1,0 +1,237 @@
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// container is what the runtime holds of a container that it starts: its init
+// process and the channel that ties the two halves together.
+type container struct {
+	process *os.Process // init, and later the command
+	channel *channel
+	signals chan os.Signal
+	started chan error // what became of init: nil when it is the command
+}
+
+// A channel is one end of a socket pair. The runtime says what is to be
+// done, init how it went; end-of-file means that the other half is dead, or
+// that init has become the command.
+type channel struct {
+	file *os.File
+	in   *json.Decoder
+	out  *json.Encoder
+}
+
+// A message is what one half says to the other.
+type message struct {
+	Event  string // hooks, created, start, detach, warning, failed
+	Text   string `json:",omitempty"`
+	Status int    `json:",omitempty"` // of the runtime, if init failed
+}
+
+// newChannel makes a channel of a socket.
+func newChannel(file *os.File) *channel {
+	return &channel{file, json.NewDecoder(file), json.NewEncoder(file)}
+}
+
+// receive waits for the message that is due. A warning on the way is logged; a
+// failure of init, or its death, is the error.
+func (c *channel) receive(event string) error {
+	for {
+		var m message
+		switch err := c.in.Decode(&m); {
+		case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
+			return fmt.Errorf("wait for %s: init is dead: %w", event, io.EOF)
+		case err != nil:
+			return fmt.Errorf("wait for %s: %w", event, err)
+		case m.Event == "warning":
+			warn(m.Text)
+		case m.Event == "failed":
+			return commandError{errors.New(m.Text), m.Status}
+		case m.Event != event:
+			return fmt.Errorf("wait for %s: got %s", event, m.Event)
+		default:
+			return nil
+		}
+	}
+}
+
+// send says event to the other half.
+func (c *channel) send(event string) error {
+	if err := c.out.Encode(message{Event: event}); err != nil {
+		return fmt.Errorf("send %s: %w", event, err)
+	}
+	return nil
+}
+
+// Both halves stay on their first thread, since the parent death signal is a
+// matter of threads: the kernel sends it when the one that started init ends,
+// and forgets it when another one than init's first calls execve(2). What
+// restrict does is a matter of threads, too.
+func init() { runtime.LockOSThread() } // Go calls it before main
+
+// reexec starts this program again, as init, in the namespaces that spec asks
+// for. There it waits for configure. It gets the standard streams, what is to
+// be preserved for the command, and behind the channel the files that init is
+// to have for itself.
+func reexec(spec *specs.Spec, preserve []*os.File, own ...*os.File) (*container, error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	exe, err := sealedExecutable()
+	if err != nil {
+		return nil, err
+	}
+	defer exe.Close()
+	files := slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, preserve, []*os.File{theirs}, own)
+	args := []string{os.Args[0], "init", strconv.Itoa(3 + len(preserve))}
+	process, err := startIn(spec, exe, args, files)
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	return &container{process: process, channel: newChannel(ours), started: make(chan error, 1)}, nil
+}
+
+// socketPair makes the two ends of a channel.
+func socketPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("create socket pair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "channel"), os.NewFile(uintptr(fds[1]), "channel"), nil
+}
+
+// configure tells init what to do and waits until the container is prepared
+// and only the command is missing. When init comes to the hooks, it runs them.
+func (c *container) configure(config initConfig, hooks ...func() error) error {
+	if err := c.channel.out.Encode(config); err != nil {
+		return fmt.Errorf("configure init: %w", err)
+	}
+	for _, run := range hooks {
+		if err := c.channel.receive("hooks"); err != nil {
+			return err
+		}
+		if err := run(); err != nil {
+			return err
+		}
+		if err := c.channel.send("hooks"); err != nil {
+			return err
+		}
+	}
+	return c.channel.receive("created")
+}
+
+// notify lets signals wait for wait, instead of ending this program.
+func (c *container) notify() {
+	c.signals = make(chan os.Signal, 16)
+	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
+		if !signal.Ignored(sig) { // as nohup(1) has SIGHUP, and sh's & SIGINT
+			signal.Notify(c.signals, sig)
+		}
+	}
+}
+
+// kill ends a container that was not released, and all in its PID namespace.
+// After wait it does nothing.
+func (c *container) kill() {
+	if c.process.Kill() == nil {
+		c.process.Wait()
+	}
+}
+
+// wait calls release, passes signals on to the command, and returns its exit
+// status: 128+n when signal n ended it.
+func (c *container) wait(release func() error) (status int, err error) {
+	// An interactive shell makes its own process group the terminal's and, in a
+	// PID namespace, cannot give it back: run's group has no number there. So
+	// run takes the terminal when the group that had it is gone.
+	defer func() {
+		if owner, err := unix.IoctlGetInt(0, unix.TIOCGPGRP); err == nil && unix.Kill(-owner, 0) == unix.ESRCH {
+			signal.Ignore(unix.SIGTTOU) // stops who takes it from behind
+			unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, unix.Getpgrp())
+		}
+	}()
+
+	go func() { c.started <- release() }()
+	exited := make(chan *os.ProcessState)
+	go func() {
+		state, _ := c.process.Wait()
+		exited <- state
+	}()
+	var killedBy syscall.Signal
+	for {
+		select {
+		case s := <-c.signals:
+			sig := s.(syscall.Signal)
+			if !c.handles(sig) {
+				// The kernel drops a signal for which PID 1 has no handler,
+				// see pid_namespaces(7): let it end the container. (SIGTSTP
+				// too: on Ctrl-Z run stops, a command without handler goes on.)
+				killedBy = sig
+				c.process.Kill()
+			} else if sig != unix.SIGINT { // which the terminal sends to both
+				c.process.Signal(sig)
+			}
+		case state := <-exited:
+			if err := <-c.started; err != nil && killedBy == 0 {
+				return 0, err
+			}
+			end := state.Sys().(syscall.WaitStatus)
+			if end.Exited() {
+				return end.ExitStatus(), nil
+			}
+			return 128 + int(cmp.Or(killedBy, end.Signal())), nil
+		}
+	}
+}
+
+// start lets init become the command. It returns nil when that is done.
+func (c *container) start() error { return c.release("start") }
+
+// release says the last word to init: "start", or "detach" to live on when this
+// program ends, and wait for start. It returns when init lets go of the
+// channel.
+func (c *container) release(event string) error {
+	c.channel.send(event) // fails when init is dead: its status says why
+	if err := c.channel.receive("end"); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// handles tells whether the command catches, ignores or blocks sig, as in
+// "SigCgt: 0000000000014002" of proc_pid_status(5).
+func (c *container) handles(sig syscall.Signal) bool {
+	// As long as init holds the channel it is not yet the command, and the
+	// handlers are those of Go.
+	select {
+	case err := <-c.started:
+		c.started <- err
+	default:
+		return false
+	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.process.Pid))
+	_, masks, _ := strings.Cut(string(status), "SigBlk:")
+	var blocked, ignored, caught uint64
+	fmt.Sscanf(masks, "%x\nSigIgn: %x\nSigCgt: %x", &blocked, &ignored, &caught)
+	return (blocked|ignored|caught)>>(sig-1)&1 == 1
+}

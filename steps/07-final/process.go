@@ -1,0 +1,108 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// rlimits has the names of the limits at the place of their numbers, without
+// RLIMIT_, see getrlimit(2).
+const rlimits = "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME"
+
+// rlimitNumber returns the number of the limit name, or -1.
+func rlimitNumber(name string) int {
+	short, found := strings.CutPrefix(name, "RLIMIT_")
+	if !found {
+		return -1
+	}
+	return slices.Index(strings.Fields(rlimits), short)
+}
+
+// validateProcess tells what in p no kernel would do, or this program does not.
+func validateProcess(p *specs.Process) error {
+	switch adj, mask := p.OOMScoreAdj, p.User.Umask; {
+	case len(p.Args) == 0 || p.Args[0] == "":
+		return errors.New("process.args: no command")
+	case !path.IsAbs(p.Cwd):
+		return fmt.Errorf("process.cwd: %q is not absolute", p.Cwd)
+	case p.Scheduler != nil:
+		return errors.New("process.scheduler is not supported")
+	case p.IOPriority != nil:
+		return errors.New("process.ioPriority is not supported")
+	case p.ExecCPUAffinity != nil:
+		return errors.New("process.execCPUAffinity is not supported")
+	case adj != nil && (*adj < -1000 || *adj > 1000):
+		return fmt.Errorf("process.oomScoreAdj: %d is not in -1000 to 1000", *adj)
+	case mask != nil && *mask > 0o777:
+		return fmt.Errorf("process.user.umask: %#o is above 0777", *mask)
+	}
+	for _, text := range slices.Concat(p.Args, p.Env, []string{p.Cwd, p.ApparmorProfile, p.SelinuxLabel}) {
+		if strings.ContainsRune(text, 0) {
+			return fmt.Errorf("process: %q has a NUL in it", text)
+		}
+	}
+	for i, limit := range p.Rlimits {
+		switch {
+		case rlimitNumber(limit.Type) < 0:
+			return fmt.Errorf("process.rlimits: unknown type %q", limit.Type)
+		case slices.ContainsFunc(p.Rlimits[:i], func(l specs.POSIXRlimit) bool { return l.Type == limit.Type }):
+			return fmt.Errorf("process.rlimits: %s is there twice", limit.Type)
+		case limit.Soft > limit.Hard:
+			return fmt.Errorf("process.rlimits: %s: soft limit %d above hard limit %d", limit.Type, limit.Soft, limit.Hard)
+		}
+	}
+	return nil
+}
+
+// setRlimits sets limits, which validateProcess has seen, of the process pid, 0
+// for this one: late, since under a small limit of memory Go cannot go on for
+// long.
+func setRlimits(pid int, limits []specs.POSIXRlimit) error {
+	for _, limit := range limits {
+		err := unix.Prlimit(pid, rlimitNumber(limit.Type), &unix.Rlimit{Cur: limit.Soft, Max: limit.Hard}, nil)
+		if err != nil {
+			return fmt.Errorf("set %s to %d, hard %d: %w", limit.Type, limit.Soft, limit.Hard, err)
+		}
+	}
+	return nil
+}
+
+// raiseRlimits raises the hard limits of process pid where limits has higher
+// ones: in a user namespace it could only lower them.
+func raiseRlimits(pid int, limits []specs.POSIXRlimit) error {
+	for _, limit := range limits {
+		var now unix.Rlimit
+		if err := unix.Prlimit(pid, rlimitNumber(limit.Type), nil, &now); err != nil {
+			return fmt.Errorf("get %s of process %d: %w", limit.Type, pid, err)
+		}
+		if limit.Soft = now.Cur; limit.Hard > now.Max {
+			if err := setRlimits(pid, []specs.POSIXRlimit{limit}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// setOOMScoreAdj sets how soon the OOM killer takes the process pid. To make it
+// less likely needs CAP_SYS_RESOURCE on the host, so the runtime does it.
+func setOOMScoreAdj(pid int, adj *int) error {
+	if adj == nil {
+		return nil
+	}
+	file := fmt.Sprintf("/proc/%d/oom_score_adj", pid)
+	if err := os.WriteFile(file, []byte(strconv.Itoa(*adj)), 0); err != nil {
+		return fmt.Errorf("set OOM score adjustment to %d: %w", *adj, err)
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// The verbs that only look.
+
+// printJSON prints what programs read.
+func printJSON(v any) error {
+	out := json.NewEncoder(os.Stdout)
+	out.SetIndent("", "  ")
+	return out.Encode(v)
+}
+
+// A summary is what state and list tell of a container: the runtime-spec's
+// state, and what engines expect besides.
+type summary struct {
+	specs.State
+	Rootfs  string    `json:"rootfs"`
+	Created time.Time `json:"created"`
+	Owner   int       `json:"owner"`
+}
+
+// printState prints the state of one container.
+func printState(root, id string) error {
+	s, err := loadState(root, id)
+	if err != nil {
+		return err
+	}
+	return printJSON(summary{s.State, s.Rootfs, s.Created, s.Owner})
+}
+
+// list prints all containers below root: as a table, as JSON, or their ids. One
+// whose state cannot be read is listed as broken; it can be deleted by force.
+func list(root, format string, quiet bool) error {
+	entries, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	all := []summary{}
+	for _, entry := range entries {
+		s, err := loadState(root, entry.Name())
+		if s == nil || errors.Is(err, errMissing) {
+			continue // deleted since
+		}
+		all = append(all, summary{s.State, s.Rootfs, s.Created, s.Owner})
+	}
+	if format == "json" && !quiet {
+		return printJSON(all)
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	if !quiet {
+		fmt.Fprintln(table, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
+	}
+	for _, s := range all {
+		if quiet {
+			fmt.Fprintln(table, s.ID)
+			continue
+		}
+		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%d\n", s.ID, s.Pid, s.Status, printable(s.Bundle), s.Created.Format(time.RFC3339), s.Owner)
+	}
+	return table.Flush()
+}
+
+// ps prints the processes of a container by their numbers on the host: as JSON,
+// which containerd reads, or with their commands.
+func ps(root, id, format string) error {
+	s, err := loadState(root, id)
+	if err != nil {
+		return err
+	}
+	pids, err := s.Cgroup.processes()
+	if err != nil {
+		return fmt.Errorf("list processes of container %s: %w", id, err)
+	}
+	if format == "json" {
+		if pids == nil {
+			pids = []int{}
+		}
+		return printJSON(pids)
+	}
+	fmt.Println("    PID COMMAND")
+	for _, pid := range pids {
+		words, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		fmt.Printf("%7d %s\n", pid, printable(strings.TrimRight(strings.ReplaceAll(string(words), "\x00", " "), " ")))
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// A state is what the runtime remembers of a container between two calls: a
+// file in a directory of its own, which only the runtime's user may enter. It
+// is what the runtime-spec calls the state, and what is needed to clean up:
+// that is written down before it is made.
+type state struct {
+	specs.State
+	StartTime uint64    `json:"startTime"` // of the process, to know it from a later one of that number
+	Cgroup    cgroup    `json:"cgroup"`
+	Created   time.Time `json:"created"`
+	Rootfs    string    `json:"rootfs"`
+	Owner     int       `json:"owner"` // user id of who created it
+	Mount     uint64    `json:"mount"` // of the rootfs, where that is the host's to see, or 0
+
+	dir  string   // the container's directory
+	lock *os.File // of it, held by who changes something
+}
+
+const (
+	stateFile  = "state.json"
+	configFile = "config.json" // as it was at create: later changes of the bundle have no effect
+	startFile  = "start.sock"  // where init waits for start; there until then
+)
+
+var (
+	errMissing    = errors.New("container does not exist")
+	errNotRunning = errors.New("container not running")
+)
+
+// stateRoot is where the states are, by default below /run: they mean nothing
+// after a restart of the machine.
+func stateRoot() string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && os.Geteuid() != 0 {
+		return filepath.Join(dir, "containers-from-scratch")
+	}
+	return "/run/containers-from-scratch"
+}
+
+// checkID refuses an id that is no plain file name, for it becomes one.
+func checkID(id string) error {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_+-.", r)
+	}
+	if id == "" || len(id) > 1024 || id == "." || id == ".." || strings.TrimFunc(id, plain) != "" ||
+		strings.IndexFunc(id, func(r rune) bool { return !plain(r) }) >= 0 {
+		return fmt.Errorf("invalid container id %q: letters, digits and _+-. only", id)
+	}
+	return nil
+}
+
+// newState makes the directory of a new container and locks it. Of those who
+// try it at once, one succeeds.
+func newState(root, id string) (*state, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("create state directory: %w", err)
+	}
+	s := &state{dir: filepath.Join(root, id), Owner: os.Getuid(), Created: time.Now().UTC(),
+		State: specs.State{Version: specs.Version, ID: id, Status: specs.StateCreating}}
+	if err := os.Mkdir(s.dir, 0o700); errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("container with id %s exists", id)
+	} else if err != nil {
+		return nil, fmt.Errorf("create state of container %s: %w", id, err)
+	}
+	return s, s.acquire()
+}
+
+// loadState reads the state of a container, and finds out its status.
+func loadState(root, id string) (*state, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	s := &state{dir: filepath.Join(root, id)}
+	data, err := os.ReadFile(filepath.Join(s.dir, stateFile))
+	if errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(s.dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", id, errMissing)
+		}
+	}
+	if err == nil {
+		err = json.Unmarshal(data, s)
+	}
+	if err != nil { // but it can be deleted
+		s.ID, s.Status = id, "broken"
+		return s, fmt.Errorf("read state of container %s: %w", id, err)
+	}
+	s.refresh()
+	return s, nil
+}
+
+// lockState is loadState for those who change something: one at a time. The
+// caller closes the lock.
+func lockState(root, id string) (*state, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	s := &state{dir: filepath.Join(root, id)}
+	if err := s.acquire(); err != nil {
+		return nil, err
+	}
+	loaded, err := loadState(root, id)
+	if loaded == nil || errors.Is(err, errMissing) { // deleted while we waited
+		s.lock.Close()
+		return nil, err
+	}
+	loaded.lock = s.lock
+	return loaded, err
+}
+
+// acquire waits for the lock of the container's directory. It goes with this
+// process.
+func (s *state) acquire() error {
+	lock, err := os.Open(s.dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s: %w", filepath.Base(s.dir), errMissing)
+	}
+	if err == nil {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		return fmt.Errorf("lock state: %w", err)
+	}
+	s.lock = lock
+	return nil
+}
+
+// save writes the state, whole or not at all.
+func (s *state) save() error {
+	data, err := json.Marshal(s)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.dir, ".new"), data, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(filepath.Join(s.dir, ".new"), filepath.Join(s.dir, stateFile))
+	}
+	if err != nil {
+		return fmt.Errorf("save state of container %s: %w", s.ID, err)
+	}
+	return nil
+}
+
+// refresh finds the status out: the runtime does not stay to write it down.
+func (s *state) refresh() {
+	switch started, dead := startTime(s.Pid); {
+	case s.Status == specs.StateCreating:
+	case dead != nil || started != s.StartTime:
+		s.Status, s.Pid = specs.StateStopped, 0
+	default:
+		s.Status = specs.StateRunning
+		if _, err := os.Lstat(filepath.Join(s.dir, startFile)); err == nil {
+			s.Status = specs.StateCreated
+		} else if s.Cgroup.frozen() {
+			s.Status = "paused"
+		}
+	}
+}
+
+// spec returns the container's configuration.
+func (s *state) spec() (*specs.Spec, error) {
+	return readSpec(filepath.Join(s.dir, configFile))
+}
+
+// startTime returns when a process started, in clock ticks since boot, from
+// "4321 (sleep) S 1 …", see proc_pid_stat(5). One that has ended and is not
+// yet reaped is gone.
+func startTime(pid int) (uint64, error) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 || fields[0][0] == 'Z' || fields[0][0] == 'X' {
+		return 0, unix.ESRCH
+	}
+	return strconv.ParseUint(string(fields[19]), 10, 64)
+}
+
+// open returns a descriptor of the container's process, which no later process
+// of the same number can be mistaken for, see pidfd_open(2).
+func (s *state) open() (pidfd int, err error) {
+	pidfd, err = unix.PidfdOpen(s.Pid, 0)
+	if err != nil {
+		return -1, errNotRunning
+	}
+	if started, err := startTime(s.Pid); err != nil || started != s.StartTime {
+		unix.Close(pidfd)
+		return -1, errNotRunning
+	}
+	return pidfd, nil
+}

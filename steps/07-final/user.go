@@ -1,0 +1,182 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// The container's ids are the host's from hostID on. No login has them, so that
+// the container's root may do on the host what anybody may. (Where useradd(8)
+// gave them to a user for his own containers, see subuid(5), they are his too.)
+const hostID, ids = 100000, 65536
+
+// privileged tells whether these ids are ours to give. An ordinary user has
+// only his own, also as root of a user namespace, see user_namespaces(7).
+func privileged() bool {
+	idMap, _ := os.ReadFile("/proc/self/uid_map")
+	return os.Geteuid() == 0 && string(idMap) == "         0          0 4294967295\n"
+}
+
+// unlessOrdinary returns err to root. To an ordinary user it is a warning: this
+// is what he cannot have.
+func unlessOrdinary(what string, err error) error {
+	if err == nil || privileged() {
+		return err
+	}
+	warn(fmt.Sprintf("no %s: %v", what, err))
+	return nil
+}
+
+// defaultMappings are those of `run CMD`: root inside is nobody outside.
+func defaultMappings(root, size int) []specs.LinuxIDMapping {
+	return []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(root), Size: uint32(size)}}
+}
+
+// asRoot makes who is born with attr the root of a new user namespace with the
+// mappings of linux.
+func asRoot(attr *syscall.SysProcAttr, linux *specs.Linux) {
+	attr.Cloneflags |= syscall.CLONE_NEWUSER
+	attr.UidMappings, attr.GidMappings = idMap(linux.UIDMappings), idMap(linux.GIDMappings)
+	// A user who could leave a group would get at what is kept from the group.
+	attr.GidMappingsEnableSetgroups = maySetGroups()
+	// Only root keeps capabilities in execve(2), see capabilities(7).
+	attr.Credential = &syscall.Credential{Uid: 0, Gid: 0, NoSetGroups: !attr.GidMappingsEnableSetgroups}
+}
+
+// maySetGroups tells whether this process may change its groups, and so let a
+// user namespace do that.
+func maySetGroups() bool {
+	said, _ := os.ReadFile("/proc/self/setgroups")
+	return os.Geteuid() == 0 && string(said) != "deny\n"
+}
+
+// idMap is mappings as the syscall package has them.
+func idMap(mappings []specs.LinuxIDMapping) (m []syscall.SysProcIDMap) {
+	for _, ids := range mappings {
+		m = append(m, syscall.SysProcIDMap{ContainerID: int(ids.ContainerID), HostID: int(ids.HostID), Size: int(ids.Size)})
+	}
+	return m
+}
+
+// setUser gives up what init is: groups first, for the user may not change
+// them. The capabilities stay until they are set: dropBounding saw to that.
+func setUser(u specs.User) error {
+	groups := make([]int, len(u.AdditionalGids))
+	for i, gid := range u.AdditionalGids {
+		groups[i] = int(gid)
+	}
+	if len(groups) > 0 || maySetGroups() {
+		if err := unix.Setgroups(groups); err != nil {
+			return fmt.Errorf("set additional groups to %v: %w", groups, err)
+		}
+	}
+	if err := unix.Setresgid(int(u.GID), int(u.GID), int(u.GID)); err != nil {
+		return fmt.Errorf("set group to %d: %w", u.GID, err)
+	}
+	if err := unix.Setresuid(int(u.UID), int(u.UID), int(u.UID)); err != nil {
+		return fmt.Errorf("set user to %d: %w", u.UID, err)
+	}
+	return nil
+}
+
+// runAsRoot runs this program again for an ordinary user. As root of a user
+// namespace of his own he may mount: there all goes on as for root.
+func runAsRoot() (status int, err error) {
+	warn("no ids but 0: an ordinary user may map only his own")
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	asRoot(attr, &specs.Linux{UIDMappings: defaultMappings(os.Geteuid(), 1), GIDMappings: defaultMappings(os.Getegid(), 1)})
+	process, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{
+		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: attr})
+	if err != nil {
+		return 0, explain(fmt.Errorf("create user namespace: %w", err))
+	}
+	c := &container{process: process, started: make(chan error, 1)}
+	c.notify()
+	// Who sends SIGINT to this process only, sends it to nobody else. From a
+	// terminal the other gets it twice, and passes on neither.
+	interrupts := make(chan os.Signal, 16)
+	if !signal.Ignored(unix.SIGINT) {
+		signal.Notify(interrupts, unix.SIGINT)
+	}
+	go func() {
+		for sig := range interrupts {
+			process.Signal(sig)
+		}
+	}()
+	return c.wait(func() error { return nil })
+}
+
+// prepareRootfs mounts the root filesystem of run in a mount namespace that
+// belongs to us, and returns its directory. In the copy that the container's
+// user namespace gets, mounts are locked: what is read-only stays so, see
+// mount_namespaces(7).
+func prepareRootfs() (dir string, err error) {
+	dir = staging + "/merged"
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return "", fmt.Errorf("create mount namespace: %w", err)
+	}
+	if err := makeMountsPrivate(); err != nil {
+		return "", err
+	}
+	err = mountRootfs()
+	if errors.Is(err, unix.EINVAL) {
+		// An ordinary user's copy is locked too. An overlay would show what the
+		// mounts below / cover: he gets / with them, to read.
+		if err := unlessOrdinary("writable root", err); err != nil {
+			return "", err
+		}
+		if err := mount(".", dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return "", err
+		}
+		readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(unix.AT_FDCWD, dir, unix.AT_RECURSIVE, &readOnly); err != nil {
+			return "", fmt.Errorf("make %s read-only: %w", dir, err)
+		}
+		return dir, nil
+	}
+	if err == nil {
+		err = removeLinks()
+	}
+	if err == nil && privileged() {
+		err = handOver()
+	}
+	return dir, err
+}
+
+// removeLinks removes the links that the root filesystem has where something
+// is to be mounted: /proc -> ../proc would lead outside. It removes them in the
+// layer that takes the writes; those of a bundle stay, and create refuses them.
+func removeLinks() error {
+	for _, m := range defaultMounts() {
+		name := m.Destination[1:]
+		if _, err := os.Readlink(name); err != nil || strings.Contains(name, "/") {
+			continue // no link, or below one of the others
+		}
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handOver gives the container's root what it needs of ours: / and, where they
+// are pipes, the standard streams. It could not open /dev/stdout otherwise; who
+// else could is kept from /proc/PID/fd, see proc_pid_fd(5).
+func handOver() error {
+	var fs unix.Statfs_t
+	for fd := range 3 {
+		if unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PIPEFS_MAGIC {
+			unix.Fchmod(fd, 0o666)
+		}
+	}
+	return os.Chown(".", hostID, hostID)
+}
