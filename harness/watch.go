@@ -27,8 +27,8 @@ func start(args []string) error {
 	n := 1
 	if len(args) > 0 {
 		step, err := knownStep(args[0])
-		if err != nil || len(args) > 1 {
-			return usage("usage: make start [N], with N one of %s", stepNumbers())
+		if err != nil || len(args) > 1 || lesson(step) == nil {
+			return usage("usage: make start [N], with N from 1 to %d", hints.LastStep)
 		}
 		n = step
 	}
@@ -107,8 +107,11 @@ func beginning(n int) (map[string]string, error) {
 	return files, nil
 }
 
-// lesson is what there is of step n, nil without a lesson.
+// lesson is what there is of step n, nil when a learner does not write it.
 func lesson(n int) *watch.Step {
+	if n > hints.LastStep {
+		return nil
+	}
 	lessons, _ := filepath.Glob(fmt.Sprintf("steps/%02d-*/README.md", n))
 	if len(lessons) != 1 {
 		return nil
@@ -130,7 +133,7 @@ func watchProgram(args []string) error {
 	if len(args) > 0 {
 		n, err := knownStep(args[0])
 		if err != nil || len(args) > 1 || lesson(n) == nil {
-			return usage("usage: make watch [N], with N the number of a step that has a lesson")
+			return usage("usage: make watch [N], with N from 1 to %d", hints.LastStep)
 		}
 		if p := watch.Load(dir); p.Step != n {
 			if err := (watch.Progress{Step: n}).Save(dir); err != nil {

@@ -140,7 +140,7 @@ func (m *Model) stepHolds(took string) string {
 	shown := m.Style.paint(green, m.say(line)) + "\n"
 	switch {
 	case m.Next == nil:
-		shown += m.say("This was the last step.")
+		shown += m.say("That was the last step to write; what comes after is to be read.")
 	case m.Style.Keys:
 		shown += m.say(fmt.Sprintf("Next: read %s, then press n. Your program stays as it is.", m.Next.Lesson))
 	default:
