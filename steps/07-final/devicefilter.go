@@ -149,8 +149,8 @@ func deviceFilter(rules []deviceRule) (program []bpfInstruction) {
 	add(compute|unix.BPF_AND, kind, 0, 0xffff)
 	add(compute|unix.BPF_RSH, access, 0, 16)
 	for _, r := range slices.Backward(rules[1:]) {
-		// Each rule takes seven instructions; who it does not concern jumps over
-		// the rest, or over none where all numbers are meant.
+		// Each rule takes seven instructions; who it does not concern jumps
+		// over the rest, or over none where all numbers are meant.
 		add(jump|unix.BPF_JNE, kind, 6, int32(1+strings.IndexByte("bc", r.kind))) // BPF_DEVCG_DEV_*
 		add(jump|unix.BPF_JNE, major, int16(min(5, 6*(r.major+1))), int32(r.major))
 		add(jump|unix.BPF_JNE, minor, int16(min(4, 5*(r.minor+1))), int32(r.minor))

@@ -163,7 +163,8 @@ func copyTree(from, to int) error {
 	})
 }
 
-// copyFile copies a regular file. If it is a fifo by now, opening does not wait.
+// copyFile copies a regular file. If it is a fifo by now, opening does not
+// wait.
 func copyFile(source, target *os.Root, name string) error {
 	in, err := source.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
