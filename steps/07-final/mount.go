@@ -75,17 +75,11 @@ func mountRootfs() error {
 // options of a mount want it. Only for "shared", which engines ask for when a
 // volume is to tell the host of mounts, the ties stay until pivot.
 func openRootfs(dir, propagation string) (*rootfs, error) {
-	dir, err := filepath.EvalSymlinks(dir)
-	if err == nil {
-		dir, err = filepath.Abs(dir)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find root filesystem: %w", err)
-	}
+	var err error
 	if strings.TrimPrefix(propagation, "r") != "shared" {
 		err = mount("none", "/", "", unix.MS_REC|unix.MS_SLAVE, "")
-	} else { // but nothing is to appear where the rootfs lies
-		err = unix.EINVAL // "not a mount point"
+	} else if dir, err = filepath.EvalSymlinks(dir); err == nil {
+		err = unix.EINVAL // "not a mount point"; nothing is to appear where dir lies
 		for parent := dir; err == unix.EINVAL; parent = path.Dir(parent) {
 			err = unix.Mount("", parent, "", unix.MS_PRIVATE, "")
 		}

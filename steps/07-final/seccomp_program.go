@@ -28,8 +28,11 @@ func (p *program) emit(code uint16, k uint32) int {
 	return len(p.code) - 1
 }
 
-// load writes: A = the 32 bits at offset in struct seccomp_data.
-func (p *program) load(offset uint32) int {
+// load writes: A = the 32 bits at offset in struct seccomp_data, and mask.
+func (p *program) load(offset, mask uint32) int {
+	if mask != 0xffffffff {
+		p.emit(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, mask)
+	}
 	return p.emit(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset)
 }
 
@@ -85,7 +88,7 @@ func (p *program) dispatch(a abi, architectures []specs.Arch, next int) int {
 	if at := p.search(ranges); at < len(p.code)-1 { // found, not written here
 		p.emit(unix.BPF_JMP|unix.BPF_JA, uint32(len(p.code)-1-at))
 	}
-	start := p.load(0) // nr of struct seccomp_data
+	start := p.load(0, ^uint32(0)) // nr of struct seccomp_data
 	return p.jump(unix.BPF_JEQ, a.audit, start, next)
 }
 
@@ -198,7 +201,7 @@ func (p *program) condition(c specs.LinuxSeccompArg, narrow bool, yes, no int) i
 	}
 	low := uint32(16 + 8*c.Index) // args of struct seccomp_data, little-endian
 	p.jump(op, uint32(value), yes, no)
-	at := p.half(low, uint32(mask))
+	at := p.load(low, uint32(mask))
 	if narrow || mask>>32 == 0 {
 		return at
 	}
@@ -206,15 +209,7 @@ func (p *program) condition(c specs.LinuxSeccompArg, narrow bool, yes, no int) i
 	if op != unix.BPF_JEQ {
 		p.jump(unix.BPF_JGT, uint32(value>>32), yes, at)
 	}
-	return p.half(low+4, uint32(mask>>32))
-}
-
-// half writes: A = the 32 bits at offset, and mask.
-func (p *program) half(offset, mask uint32) int {
-	if mask != 0xffffffff {
-		p.emit(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, mask)
-	}
-	return p.load(offset)
+	return p.load(low+4, uint32(mask>>32))
 }
 
 // part returns the rule for the older call that has r's as its part. A filter
