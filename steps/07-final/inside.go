@@ -21,9 +21,10 @@ import (
 // openat2(2), for which the rootfs is the root; all else is done with what was
 // opened.
 type rootfs struct {
-	fd          int
-	hostDev     bool // /dev is a bind mount: nothing is made there
-	readonlyDev bool // when all is in it
+	fd       int
+	hostDev  bool     // /dev is a bind mount: nothing is made there
+	readonly []string // mounts that are to be so, when all is in them
+	empty    int      // directory that masks others, if there is one yet
 }
 
 const (

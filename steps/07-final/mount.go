@@ -140,10 +140,9 @@ func (r *rootfs) mount(m specs.Mount) error {
 	}
 	mnt, isDir := -1, true
 	if o.bind && !o.remount {
-		mnt, err = cloneMount(unix.AT_FDCWD, m.Source, o.recursive)
-		if err == unix.EINVAL && !o.recursive { // or it is unbindable
-			return fmt.Errorf("open source: %w (what a user namespace keeps covered needs rbind)", err)
-		} else if err != nil {
+		// EINVAL if it is unbindable, or would uncover what a user namespace
+		// has locked: that needs rbind.
+		if mnt, err = cloneMount(unix.AT_FDCWD, m.Source, o.recursive); err != nil {
 			return fmt.Errorf("open source: %w", err)
 		}
 		defer unix.Close(mnt)
@@ -170,8 +169,8 @@ func (r *rootfs) mount(m specs.Mount) error {
 			return err
 		}
 		defer unix.Close(mnt)
-		if target == "/dev" && o.readOnly() { // when all is in it, see finish
-			r.readonlyDev = true
+		if target == "/dev" && o.readOnly() {
+			r.readonly = append(r.readonly, target)
 			o.own.set &^= unix.MOUNT_ATTR_RDONLY
 			o.all.set &^= unix.MOUNT_ATTR_RDONLY
 		}
