@@ -200,7 +200,7 @@ func makeImage() error {
 	}
 	err = errors.Join(err,
 		add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755}, program),
-		add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n")),
+		add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")),
 		add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/group", Mode: 0o644}, []byte("root:x:0:\nuser:x:1000:\n")),
 		add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/plain", Mode: 0o644}, []byte("no program\n")))
 	for _, name := range strings.Fields(string(list)) {

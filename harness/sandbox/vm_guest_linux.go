@@ -215,7 +215,7 @@ func keepCgroups(mode string) error {
 		if err := os.Mkdir(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(file, []byte(limit), 0); err != nil {
+		if err := writeCgroup(file, limit); err != nil {
 			return err
 		}
 	}
@@ -226,7 +226,7 @@ func keepCgroups(mode string) error {
 func enableControllers() error {
 	for _, c := range cgroupControllers {
 		const file = "/sys/fs/cgroup/cgroup.subtree_control"
-		if err := os.WriteFile(file, []byte("+"+c), 0); err != nil {
+		if err := writeCgroup(file, "+"+c); err != nil {
 			return fmt.Errorf("enable the %s controller: %w", c, err)
 		}
 	}

@@ -197,16 +197,6 @@ func verbs() []verb {
 			both(f.StringVar, &file, "resources", "r", "", "linux.resources as JSON; - is standard input")
 			return one(func(id string) error { return update(*root, id, file) })
 		}},
-		{"events", "--stats ID", "print how much is used", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			var once bool
-			f.BoolVar(&once, "stats", false, "once")
-			return one(func(id string) error {
-				if !once {
-					return errors.New("events without --stats are not supported")
-				}
-				return events(*root, id)
-			})
-		}},
 		{"features", "", "print what this runtime can do", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
 			return func([]string) (int, error) { return 0, printJSON(describe()) }
 		}},

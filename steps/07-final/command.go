@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -33,6 +34,9 @@ func (c *initHalf) findCommand() (err error) {
 		name, value, _ := strings.Cut(variable, "=")
 		os.Setenv(name, value)
 	}
+	if _, told := os.LookupEnv("HOME"); !told { // engines leave it to the runtime
+		c.Spec.Process.Env = append(c.Spec.Process.Env, "HOME="+homeOf(c.Spec.Process.User.UID))
+	}
 	c.path, err = exec.LookPath(c.Spec.Process.Args[0])
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 		return commandError{err, 127}
@@ -41,6 +45,23 @@ func (c *initHalf) findCommand() (err error) {
 		return commandError{err, 126}
 	}
 	return nil
+}
+
+// homeOf returns the home of a user of the container, as in
+// "root:x:0:0:root:/root:/bin/sh" of passwd(5), or "/".
+func homeOf(uid uint32) string {
+	file, err := os.OpenFile("/etc/passwd", os.O_RDONLY|unix.O_NONBLOCK, 0) // it may be anything
+	if err != nil {
+		return "/"
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		f := strings.Split(lines.Text(), ":")
+		if len(f) == 7 && f[2] == fmt.Sprint(uid) && f[5] != "" {
+			return f[5]
+		}
+	}
+	return "/"
 }
 
 // execute replaces init by the command, see execve(2). It returns only to say

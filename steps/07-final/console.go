@@ -125,7 +125,7 @@ func (c console) mountOnDevConsole() error {
 func dialConsole(p *specs.Process, path string) (*os.File, error) {
 	switch {
 	case p.Terminal && path == "":
-		return nil, errors.New("process.terminal needs --console-socket")
+		return nil, errors.New("process.terminal needs --console-socket (without both, the command has the terminal of its caller)")
 	case !p.Terminal && path != "":
 		return nil, errors.New("--console-socket is for a process with terminal: true")
 	case path == "":

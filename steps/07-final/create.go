@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -79,7 +80,8 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return nil, nil, err
 	}
 	defer listener.Close()
-	if c, err = reexec(spec, preserved(o.preserveFDs), console, listener); err != nil {
+	own := cmp.Or(console, listener) // where there is no console, some file keeps its place
+	if c, err = reexec(spec, preserved(o.preserveFDs), own, listener); err != nil {
 		return nil, nil, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	if err = group.create(spec.Linux.Resources); err != nil {
@@ -99,6 +101,7 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 	}
 	config := initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
 		Keyring: !o.noKeyring, Preserve: o.preserveFDs, Console: console != nil, Listener: !o.run, ID: id, State: s.public(specs.StateCreated)}
+	below := mountID(s.Rootfs)
 	err = c.configure(config, func() error {
 		h := hooks(spec)
 		if err := runHooks("prestart", h.Prestart, *config.State); err != nil { // deprecated; Docker's network is one
@@ -106,6 +109,9 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		}
 		return runHooks("createRuntime", h.CreateRuntime, *config.State)
 	})
+	if now := mountID(s.Rootfs); now != below { // there is no mount namespace that ends with the container
+		s.Mount = now
+	}
 	if err != nil {
 		return s, c, err
 	}
@@ -114,6 +120,13 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return s, c, err
 	}
 	return s, c, writePid(o.pidFile, s.Pid)
+}
+
+// mountID returns the number of the mount that dir is on, or 0, see statx(2).
+func mountID(dir string) uint64 {
+	var s unix.Statx_t
+	unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_MNT_ID, &s)
+	return s.Mnt_id
 }
 
 // adjust does for process pid what it could not do itself in its user

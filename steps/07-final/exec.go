@@ -106,7 +106,8 @@ func (o *execOptions) apply(spec *specs.Spec, command []string) error {
 		if err != nil {
 			return fmt.Errorf("user %q: want UID or UID:GID, as numbers", o.user)
 		}
-		p.User = specs.User{UID: uint32(u), GID: uint32(g)}
+		// Another user's groups are not his.
+		p.User.UID, p.User.GID, p.User.AdditionalGids = uint32(u), uint32(g), nil
 	}
 	return validateProcess(p)
 }

@@ -80,7 +80,7 @@ func (c *initHalf) enterRootfs() (err error) {
 	if err != nil {
 		return err
 	}
-	c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation)
+	c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation, hasNamespace(c.Spec, specs.MountNamespace))
 	return err
 }
 
@@ -95,18 +95,15 @@ func (c *initHalf) createDevices() error {
 }
 
 // pivotRoot makes the root filesystem the root.
-func (c *initHalf) pivotRoot() error { return c.root.pivot() }
+func (c *initHalf) pivotRoot() error {
+	if !hasNamespace(c.Spec, specs.MountNamespace) {
+		return c.root.enter()
+	}
+	return c.root.pivot()
+}
 
 // finishRootfs does what takes the new root.
 func (c *initHalf) finishRootfs() error { return c.root.finish(c.Spec) }
-
-// hideCgroup makes the cgroup the root of all that the command sees of cgroups.
-func (c *initHalf) hideCgroup() error {
-	if path, listed := findNamespace(c.Spec, specs.CgroupNamespace); !listed || path != "" {
-		return nil
-	}
-	return hideCgroup()
-}
 
 // openTerminal gives the command a terminal, if config.json says so, and its
 // other side to who asked for it.

@@ -76,7 +76,10 @@ func spawn(attr *spawnAttr) (*spawned, error) {
 			return int(a.Kind&unix.CLONE_NEWUSER) - int(b.Kind&unix.CLONE_NEWUSER)
 		})
 	}
-	pid, err := p.fork(theirs)
+	pid, err := 0, restoreOpenFiles() // package syscall would do it in the child
+	if err == nil {
+		pid, err = p.fork(theirs)
+	}
 	theirs.Close() // else the end of theirs is not seen
 	if err == nil {
 		err = p.prepare(pid)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -165,13 +166,18 @@ func (s *state) end() error {
 	}
 }
 
-// destroy undoes what create made: processes, cgroup, state, in this order, so
-// that what fails can be tried again. Then it runs the poststop hooks of spec,
+// destroy undoes what create made: processes, cgroup, mounts, state, in this
+// order, so that what fails can be tried again. Then it runs the poststop hooks of spec,
 // if it is known; a failure of one is a warning, see config.md, Poststop.
 func (s *state) destroy(spec *specs.Spec) error {
 	if len(s.Cgroup.Dirs) > 0 { // else the state is broken
 		if err := errors.Join(s.Cgroup.signal(unix.SIGKILL), s.Cgroup.remove()); err != nil {
 			return fmt.Errorf("remove cgroup of container %s: %w", s.ID, err)
+		}
+	}
+	if s.Mount != 0 && s.Mount == mountID(s.Rootfs) {
+		if err := unix.Unmount(s.Rootfs, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount root filesystem of container %s: %w", s.ID, err)
 		}
 	}
 	if err := os.RemoveAll(s.dir); err != nil {
@@ -228,6 +234,14 @@ func update(root, id, file string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("read resources: %w", err)
+	}
+	spec, err := s.spec()
+	if err != nil {
+		return err
+	}
+	// Kubernetes sends all resources again.
+	if resources.Devices != nil && !reflect.DeepEqual(resources.Devices, given(spec.Linux.Resources).Devices) {
+		return errors.New("update of linux.resources.devices is not supported")
 	}
 	return s.Cgroup.update(&resources)
 }

@@ -73,10 +73,12 @@ func mountRootfs() error {
 // systemd makes / shared, and each mount would also happen there. As a slave,
 // the container still hears of what the host mounts, where propagation and the
 // options of a mount want it. Only for "shared", which engines ask for when a
-// volume is to tell the host of mounts, the ties stay until pivot.
-func openRootfs(dir, propagation string) (*rootfs, error) {
+// volume is to tell the host of mounts, the ties stay until pivot. Without a
+// mount namespace of the container's own it is the host's: nothing is cut.
+func openRootfs(dir, propagation string, own bool) (*rootfs, error) {
 	var err error
-	if strings.TrimPrefix(propagation, "r") != "shared" {
+	if !own {
+	} else if strings.TrimPrefix(propagation, "r") != "shared" {
 		err = mount("none", "/", "", unix.MS_REC|unix.MS_SLAVE, "")
 	} else if dir, err = filepath.EvalSymlinks(dir); err == nil {
 		err = unix.EINVAL // "not a mount point"; nothing is to appear where dir lies
@@ -223,6 +225,18 @@ func (o mountOptions) fill(m specs.Mount, on int, existed bool) (int, error) {
 // isBelow tells whether name is dir or lies below it.
 func isBelow(name, dir string) bool {
 	return name == dir || strings.HasPrefix(name, dir+"/")
+}
+
+// enter makes the rootfs the root of a container in the host's mount namespace,
+// where the root must stay what it is.
+func (r *rootfs) enter() error {
+	if err := unix.Fchdir(r.fd); err != nil {
+		return fmt.Errorf("enter root filesystem: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("change root: %w", err)
+	}
+	return nil
 }
 
 // pivot makes the rootfs the root, and detaches the host's filesystems, the

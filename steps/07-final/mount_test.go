@@ -102,7 +102,7 @@ func newRootfs(t *testing.T, files ...string) string {
 // openTestRootfs is openRootfs for a test.
 func openTestRootfs(t *testing.T, dir, propagation string) *rootfs {
 	t.Helper()
-	r, err := openRootfs(dir, propagation)
+	r, err := openRootfs(dir, propagation, true)
 	require.NoError(t, err)
 	return r
 }

@@ -89,7 +89,7 @@ func init() { runtime.LockOSThread() } // Go calls it before main
 // reexec starts this program again, as init, in the namespaces that spec asks
 // for. There it waits for configure. It gets the standard streams, what is to
 // be preserved for the command, and behind the channel the files that init is
-// to have for itself, which may be nil: console and listener.
+// to have for itself.
 func reexec(spec *specs.Spec, preserve []*os.File, own ...*os.File) (*container, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {

@@ -28,6 +28,7 @@ type state struct {
 	Created   time.Time `json:"created"`
 	Rootfs    string    `json:"rootfs"`
 	Owner     int       `json:"owner"` // user id of who created it
+	Mount     uint64    `json:"mount"` // of the rootfs, where that is the host's to see, or 0
 
 	dir  string   // the container's directory
 	lock *os.File // of it, held by who changes something
@@ -168,7 +169,7 @@ func (s *state) refresh() {
 		s.Status = specs.StateRunning
 		if _, err := os.Lstat(filepath.Join(s.dir, startFile)); err == nil {
 			s.Status = specs.StateCreated
-		} else if frozen, err := s.Cgroup.frozen(); err == nil && frozen {
+		} else if s.Cgroup.frozen() {
 			s.Status = "paused"
 		}
 	}
