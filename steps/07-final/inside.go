@@ -94,6 +94,28 @@ func isOn(fd int, magic int64) bool {
 	return unix.Fstatfs(fd, &fs) == nil && int64(fs.Type) == magic
 }
 
+// writeProc writes text to a file of /proc, after pivot, where an image could
+// have put another there, or mounts could: see CVE-2019-16884, CVE-2025-52881.
+func writeProc(name, text string) error {
+	proc, err := openat2(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY, unix.RESOLVE_NO_SYMLINKS)
+	if err != nil {
+		return fmt.Errorf("open /proc: %w", err)
+	}
+	defer unix.Close(proc)
+	if !isOn(proc, unix.PROC_SUPER_MAGIC) {
+		return errors.New("open /proc: it is not the kernel's")
+	}
+	fd, err := openat2(proc, name, unix.O_WRONLY, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS|unix.RESOLVE_NO_XDEV)
+	if err != nil {
+		return fmt.Errorf("open /proc/%s: %w", name, err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(text)); err != nil {
+		return fmt.Errorf("write /proc/%s: %w", name, err)
+	}
+	return nil
+}
+
 // chdirInside makes cwd the working directory, after pivot, and makes it where
 // it is missing. A descriptor of the host's that was left open would be a way
 // out by /proc/self/fd (CVE-2024-21626): the kernel must see it below the root.
@@ -164,7 +186,7 @@ func copyTree(from, to int) error {
 	})
 }
 
-// copyFile copies a regular file. If it is a fifo by now, opening does not wait.
+// copyFile copies a regular file. Opening does not wait if it is a fifo by now.
 func copyFile(source, target *os.Root, name string) error {
 	in, err := source.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -162,23 +161,10 @@ func validateSysctls(s *specs.Spec) error {
 	return nil
 }
 
-// setSysctls writes those that validateSysctls has seen, after pivot: neither
-// through a link nor to a file that is mounted over one, which could be any
-// other (CVE-2025-52881).
+// setSysctls writes those that validateSysctls has seen.
 func setSysctls(values map[string]string) error {
-	proc, err := openat2(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY, unix.RESOLVE_NO_SYMLINKS)
-	defer unix.Close(proc)
-	if len(values) > 0 && (err != nil || !isOn(proc, unix.PROC_SUPER_MAGIC)) {
-		return errors.New("set sysctls: /proc is not the kernel's")
-	}
 	for name, value := range values {
-		fd, err := openat2(proc, "sys/"+sysctlPath(name), unix.O_WRONLY,
-			unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
-		if err == nil {
-			_, err = unix.Write(fd, []byte(value))
-			unix.Close(fd)
-		}
-		if err != nil {
+		if err := writeProc("sys/"+sysctlPath(name), value); err != nil {
 			return fmt.Errorf("sysctl %s: %w", name, err)
 		}
 	}
