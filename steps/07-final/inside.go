@@ -22,6 +22,7 @@ import (
 // opened.
 type rootfs struct {
 	fd       int
+	label    string   // of files in tmpfs, for SELinux
 	hostDev  bool     // /dev is a bind mount: nothing is made there
 	readonly []string // mounts that are to be so, when all is in them
 	empty    int      // directory that masks others, if there is one yet

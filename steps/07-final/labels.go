@@ -10,21 +10,22 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// dropLabels takes from p what is for a security module that does not run here,
+// dropLabels takes from s what is for a security module that does not run here,
 // with a warning: see config.md. Outside, where /sys is the host's.
-func dropLabels(p *specs.Process) {
+func dropLabels(s *specs.Spec) {
+	p := s.Process
 	if p.ApparmorProfile != "" {
 		if enabled, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled"); !strings.HasPrefix(string(enabled), "Y") {
 			warn("AppArmor does not run here: no profile " + p.ApparmorProfile)
 			p.ApparmorProfile = ""
 		}
 	}
-	if p.SelinuxLabel != "" {
+	if p.SelinuxLabel != "" || s.Linux.MountLabel != "" {
 		// Without a policy everything is "kernel", and no label is valid.
 		current, _ := os.ReadFile("/proc/thread-self/attr/current")
 		if _, err := os.Stat("/sys/fs/selinux/enforce"); err != nil || strings.TrimRight(string(current), "\x00\n") == "kernel" {
-			warn("SELinux does not run here: no label " + p.SelinuxLabel)
-			p.SelinuxLabel = ""
+			warn("SELinux does not run here: no label " + p.SelinuxLabel + " " + s.Linux.MountLabel)
+			p.SelinuxLabel, s.Linux.MountLabel = "", ""
 		}
 	}
 }

@@ -167,6 +167,9 @@ func (r *rootfs) mount(m specs.Mount) error {
 	if o.remount {
 		mnt = on
 	} else if !o.bind {
+		if r.label != "" && m.Type == "tmpfs" {
+			o.data = append(o.data, "context="+r.label)
+		}
 		if mnt, err = o.fill(m, on, existed); err != nil {
 			return err
 		}

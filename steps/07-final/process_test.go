@@ -122,7 +122,9 @@ func setAllAttributes() (report []string) {
 func TestLabelsAreSetOrWarnedOf(t *testing.T) {
 	runtime.LockOSThread() // for good: the kernel may have taken a label
 	p := &specs.Process{ApparmorProfile: "no-such-profile", SelinuxLabel: "no-such-label"}
-	dropLabels(p)
+	s := &specs.Spec{Process: p, Linux: &specs.Linux{MountLabel: p.SelinuxLabel}}
+	dropLabels(s)
+	assert.Equal(t, p.SelinuxLabel, s.Linux.MountLabel)
 	if p.ApparmorProfile == "" && p.SelinuxLabel == "" {
 		assert.NoError(t, setExecLabels(p), "neither runs here")
 	} else {
