@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -152,6 +151,9 @@ func copyTree(from, to int) error {
 		return err
 	}
 	defer target.Close()
+	if err := os.CopyFS(target.Name(), source.FS()); err != nil {
+		return err
+	}
 	return fs.WalkDir(source.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || name == "." {
 			return err
@@ -160,44 +162,14 @@ func copyTree(from, to int) error {
 		if err != nil {
 			return err
 		}
-		switch info.Mode().Type() {
-		case fs.ModeDir:
-			err = target.Mkdir(name, 0o700)
-		case fs.ModeSymlink:
-			var link string
-			if link, err = source.Readlink(name); err == nil {
-				err = target.Symlink(link, name)
-			}
-		case 0:
-			err = copyFile(source, target, name)
-		default:
-			err = errors.New("tmpcopyup is for files, directories and links")
-		}
 		stat := info.Sys().(*syscall.Stat_t)
-		if err == nil {
-			err = target.Lchown(name, int(stat.Uid), int(stat.Gid))
-			if errors.Is(err, unix.EINVAL) { // the user namespace has no such id
-				err = nil
-			}
+		err = target.Lchown(name, int(stat.Uid), int(stat.Gid))
+		if err != nil && !errors.Is(err, unix.EINVAL) { // the user namespace has no such id
+			return err
 		}
-		if err == nil && info.Mode().Type() != fs.ModeSymlink {
-			err = target.Chmod(name, info.Mode()) // after chown(2), which takes set-user-ID away
+		if info.Mode().Type() == fs.ModeSymlink {
+			return nil
 		}
-		return err
+		return target.Chmod(name, info.Mode()) // after chown(2), which takes set-user-ID away
 	})
-}
-
-// copyFile copies a regular file. Opening does not wait if it is a fifo by now.
-func copyFile(source, target *os.Root, name string) error {
-	in, err := source.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := target.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }
