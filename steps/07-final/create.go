@@ -45,6 +45,7 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 	if err != nil {
 		return nil, nil, err
 	}
+	dropLabels(spec)
 	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
 	if err != nil {
 		return nil, nil, err

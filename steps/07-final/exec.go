@@ -44,6 +44,7 @@ func execIn(root, id string, o execOptions, command []string) (status int, err e
 	if err := o.apply(spec, command); err != nil {
 		return 0, err
 	}
+	dropLabels(spec)
 	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
 	if err != nil {
 		return 0, err

@@ -73,15 +73,11 @@ func (c *initHalf) file(number int) *os.File {
 // enterRootfs makes the root filesystem a mount of its own, in a mount
 // namespace with no ties to the host's.
 func (c *initHalf) enterRootfs() (err error) {
-	labels, err := setExecLabels(c.Spec.Process) // /proc is still the host's
-	for _, warning := range labels {
-		c.warn("%s", warning)
-	}
-	if err != nil {
+	if c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation, hasNamespace(c.Spec, specs.MountNamespace)); err != nil {
 		return err
 	}
-	c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation, hasNamespace(c.Spec, specs.MountNamespace))
-	return err
+	c.root.label = c.Spec.Linux.MountLabel
+	return nil
 }
 
 // mountFilesystems mounts what config.json lists.
