@@ -4,7 +4,6 @@ package checks
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,8 +55,8 @@ var step07 = []Fact{
 		Read:    "session-keyring(7), keyrings(7)",
 		Show: func(t *Trial) {
 			keyed := []string{"/probe", "keyed", "a secret of the host"}
-			t.Control(t.Launch("", append(keyed, "/probe", "key")...).Stdout == "a secret of the host\n", "the host has no key")
 			t.ExpectNoAccess(t.Launch("", append(keyed, t.Program.Path, "run", "/probe", "key")...))
+			t.Control(t.Launch("", append(keyed, "/probe", "key")...).Stdout == "a secret of the host\n", "the host has no key")
 		},
 	},
 	{
@@ -130,8 +129,8 @@ var step07 = []Fact{
 			for _, path := range []string{"/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware"} {
 				t.ExpectThat(!exists(path) || lastOn(inside.Mounts, path) != nil, path+" covered", "no mount there")
 			}
-			t.Control(exists("/proc/interrupts"), "the host has no /proc/interrupts")
 			t.Expect("", t.Run("probe", "read", "/proc/interrupts").Stdout)
+			t.Control(exists("/proc/interrupts"), "the host has no /proc/interrupts")
 		},
 	},
 	{
@@ -196,13 +195,13 @@ var step07 = []Fact{
 		Ours:    []string{"07-final/devices.go defaultDevices", "07-final/mount.go defaultMounts"},
 		Read:    "null(4), random(4), tty(4)",
 		Show: func(t *Trial) {
-			t.HostNode("/dev/host-node")
 			var seen []string
 			for name := range t.Inside().Devices {
 				seen = append(seen, name)
 			}
 			slices.Sort(seen)
 			t.Expect("full null random tty urandom zero", strings.Join(seen, " "))
+			t.Control(len(observe(t).Devices) > len(seen), "the host has no more devices")
 		},
 	},
 	{
@@ -215,8 +214,8 @@ var step07 = []Fact{
 		Ours:    []string{"05-user/user.go asRoot", "07-final/devicefilter.go deviceRules", "07-final/capabilities.go defaultCapabilities"},
 		Read:    "mknod(2), capabilities(7), cgroups(7)",
 		Show: func(t *Trial) {
-			t.Control(t.Launch("", "/probe", "node", "1", "11").Stdout == "opened\n", "the host cannot open a node of its messages")
 			t.ExpectNoAccess(t.Run("probe", "node", "1", "11"))
+			t.Control(t.Launch("", "/probe", "node", "1", "11").Stdout == "opened\n", "the host cannot open a node of its messages")
 		},
 	},
 }
@@ -226,9 +225,3 @@ var step07 = []Fact{
 const ordinaryCapabilities = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID |
 	1<<unix.CAP_KILL | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETPCAP | 1<<unix.CAP_NET_BIND_SERVICE |
 	1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_SETFCAP
-
-// HostNode makes a device node on the host: that of a disk, which may be missing.
-func (t *Trial) HostNode(path string) {
-	t.must(unix.Mknod(path, unix.S_IFBLK|0o600, int(unix.Mkdev(254, 99))))
-	t.AtEnd(func() { _ = os.Remove(path) })
-}
