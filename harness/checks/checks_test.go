@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -162,6 +163,42 @@ func TestTheHarnessNotices(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestOneLayerIsEnough tries facts that two protections of step 07 make true, and
+// those that do not need its user namespace, without one of them.
+func TestOneLayerIsEnough(t *testing.T) {
+	for _, f := range Facts() {
+		for _, protections := range f.Despite {
+			t.Run(subtest(f)+"/"+protections, func(t *testing.T) {
+				tryHere(t)
+				failure, err := f.Try(ours("broken-without-" + protections))
+				require.NoError(t, err)
+				require.Nil(t, failure, "%v", failure)
+			})
+		}
+	}
+}
+
+// TestEachProtectionIsMissed finds protections of step 07 that could be lost and
+// no fact would fail: each name that --without knows must fail one, alone or
+// together with the others that stop the same.
+func TestEachProtectionIsMissed(t *testing.T) {
+	tryHere(t)
+	said, err := exec.Command(newest().Path, "run", "--without", "nothing", "true").CombinedOutput()
+	require.Error(t, err)
+	_, list, _ := strings.Cut(string(said), "there is none of that name: ")
+	protections := strings.Fields(list)
+	require.Greater(t, len(protections), 10, "%s", said)
+	var missed []string
+	for _, f := range Facts() {
+		for _, name := range f.Broken {
+			if without, ok := strings.CutPrefix(name, "without-"); ok {
+				missed = append(missed, strings.Split(without, ",")...)
+			}
+		}
+	}
+	require.Subset(t, missed, protections)
 }
 
 // TestSilenceFailsEveryFact finds facts that hold of a program which does

@@ -33,8 +33,9 @@ func awaitConfig() (*initHalf, error) {
 	if err := c.channel.in.Decode(&c.initConfig); err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	if c.Inherit { // what the command must not have even then
-		return c, closeDescriptors(fd)
+	if c.Inherit { // but the channel, whose end says that init is the command
+		unix.CloseOnExec(fd)
+		return c, nil
 	}
 	return c, closeDescriptors(3)
 }
