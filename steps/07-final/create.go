@@ -14,19 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// createOptions are the flags of create and run --bundle.
-type createOptions struct {
-	bundle        string // directory
-	pidFile       string
-	consoleSocket string
-	preserveFDs   int
-	noKeyring     bool
-	run, detach   bool // start the command, too; do not wait
-}
-
 // create makes the container of a bundle, all but the command: see operation
 // create of the runtime-spec's runtime.md. Whatever fails, nothing is left.
-func create(root, id string, o createOptions) (err error) {
+func create(root, id string, o *options) (err error) {
 	s, c, err := prepare(root, id, o)
 	if err != nil {
 		return err
@@ -36,7 +26,10 @@ func create(root, id string, o createOptions) (err error) {
 }
 
 // prepare is create, until only start is missing: it returns init, waiting.
-func prepare(root, id string, o createOptions) (s *state, c *container, err error) {
+func prepare(root, id string, o *options) (s *state, c *container, err error) {
+	if o.noPivot {
+		return nil, nil, errors.New("--no-pivot is not supported: the old root would stay in reach")
+	}
 	bundle, err := filepath.Abs(o.bundle)
 	if err != nil {
 		return nil, nil, err
@@ -104,7 +97,7 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return s, c, err
 	}
 	config := initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
-		Keyring: !o.noKeyring, Preserve: o.preserveFDs, Console: console != nil, Listener: !o.run, IDMapped: idmapped, ID: id, State: s.public(specs.StateCreated)}
+		Keyring: !o.noKeyring, Preserve: o.preserveFDs, IDMapped: idmapped, ID: id, State: s.public(specs.StateCreated)}
 	below := mountID(s.Rootfs)
 	err = c.configure(config, func() error {
 		h := hooks(spec)
@@ -212,9 +205,9 @@ func (c *initHalf) awaitStart() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("clear parent death signal: %w", err)
 	}
-	listener := int(c.channel.file.Fd()) + 2
+	listener := int(c.channel.file.Fd()) + 2 // of the files behind it, see prepare
 	c.channel.file.Close()
-	if !c.Listener {
+	if c.Exec {
 		return nil
 	}
 	var fd int

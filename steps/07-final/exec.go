@@ -15,21 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// execOptions are the flags of exec.
-type execOptions struct {
-	process       string // file of a process as in config.json
-	pidFile       string
-	consoleSocket string
-	preserveFDs   int
-	detach        bool
-	tty           bool
-	cwd, user     string // change the container's own process
-	env           []string
-}
-
 // execIn runs another process in a running container, with the container's
 // own limits and protections, and returns its exit status.
-func execIn(root, id string, o execOptions, command []string) (status int, err error) {
+func execIn(root, id string, o *options, command []string) (status int, err error) {
 	s, err := loadState(root, id)
 	if err != nil {
 		return 0, err
@@ -41,7 +29,7 @@ func execIn(root, id string, o execOptions, command []string) (status int, err e
 	if err != nil {
 		return 0, err
 	}
-	if err := o.apply(spec, command); err != nil {
+	if err := o.setProcess(spec, command); err != nil {
 		return 0, err
 	}
 	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
@@ -61,7 +49,7 @@ func execIn(root, id string, o execOptions, command []string) (status int, err e
 		return 0, err
 	}
 	err = c.configure(initConfig{Spec: spec, Exec: true, Seccomp: filter, SeccompFlags: flags,
-		Preserve: o.preserveFDs, Console: console != nil, ID: id})
+		Preserve: o.preserveFDs, ID: id})
 	if err != nil {
 		return 0, err
 	}
@@ -77,8 +65,8 @@ func execIn(root, id string, o execOptions, command []string) (status int, err e
 	return c.wait(c.start)
 }
 
-// apply makes the process of spec that which is to be executed.
-func (o *execOptions) apply(spec *specs.Spec, command []string) error {
+// setProcess makes the process of spec that which is to be executed.
+func (o *options) setProcess(spec *specs.Spec, command []string) error {
 	p := spec.Process
 	if o.process != "" {
 		data, err := os.ReadFile(o.process)

@@ -60,13 +60,19 @@ func (s *state) started(err error) error {
 
 // run creates and starts the container of a bundle, waits for its end and
 // deletes it, unless it is detached.
-func run(root, id string, o createOptions) (status int, err error) {
+func run(root, id string, o *options) (status int, err error) {
+	if o.detach {
+		if err := create(root, id, o); err != nil {
+			return 0, err
+		}
+		if err := start(root, id); err != nil {
+			return 0, errors.Join(err, remove(root, id, true))
+		}
+		return 0, nil
+	}
 	s, c, err := prepare(root, id, o)
 	if err != nil {
 		return 0, err
-	}
-	if o.detach {
-		return 0, s.started(c.release("detach"))
 	}
 	c.notify()
 	status, err = c.wait(func() error {

@@ -97,19 +97,3 @@ func ps(root, id, format string) error {
 	}
 	return nil
 }
-
-// events prints how much the container uses, in the form of runc's events.
-func events(root, id string) error {
-	s, err := loadState(root, id)
-	if err != nil {
-		return err
-	}
-	if s.Status == specs.StateStopped {
-		return errNotRunning
-	}
-	stats, err := s.Cgroup.stats()
-	if err != nil {
-		return fmt.Errorf("read statistics of container %s: %w", id, err)
-	}
-	return json.NewEncoder(os.Stdout).Encode(map[string]any{"type": "stats", "id": id, "data": stats})
-}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +32,9 @@ func readRawSpec(file string) (*specs.Spec, []byte, error) {
 	if spec.Linux == nil {
 		spec.Linux = new(specs.Linux)
 	}
+	if spec.Process == nil { // it is required when start is called, see config.md, Process
+		spec.Process = &specs.Process{Cwd: "/"}
+	}
 	return spec, raw, nil
 }
 
@@ -59,13 +61,8 @@ func validate(spec *specs.Spec) error {
 	if !strings.HasPrefix(spec.Version, "1.") {
 		return fmt.Errorf("ociVersion %q is not supported: 1.0 to %s are", spec.Version, specs.Version)
 	}
-	for _, missing := range []struct {
-		name string
-		is   bool
-	}{{"root", spec.Root == nil || spec.Root.Path == ""}, {"process", spec.Process == nil}} {
-		if missing.is {
-			return fmt.Errorf("config.json has no %s", missing.name)
-		}
+	if spec.Root == nil || spec.Root.Path == "" {
+		return errors.New("config.json has no root")
 	}
 	for _, unsupported := range []struct {
 		name string
@@ -87,7 +84,10 @@ func validate(spec *specs.Spec) error {
 			return err
 		}
 	}
-	return cmp.Or(validatePersonality(spec.Linux.Personality), validateProcess(spec.Process))
+	if err := validatePersonality(spec.Linux.Personality); err != nil || spec.Process.Args == nil {
+		return err
+	}
+	return validateProcess(spec.Process)
 }
 
 // validateNamespaces refuses namespaces that contradict each other or what is

@@ -21,7 +21,6 @@ func TestWhatIsWrongOrNotSupportedIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*specs.Spec){
 		"ociVersion \"2.0\"":        func(s *specs.Spec) { s.Version = "2.0" },
 		"has no root":               func(s *specs.Spec) { s.Root = nil },
-		"has no process":            func(s *specs.Spec) { s.Process = nil },
 		"vm is not supported":       func(s *specs.Spec) { s.VM = &specs.VM{} },
 		"intelRdt is not supported": func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },
 		"memoryPolicy":              func(s *specs.Spec) { s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{} },
@@ -67,6 +66,9 @@ func FuzzConfig(f *testing.F) {
 		}
 		if spec.Linux == nil {
 			spec.Linux = new(specs.Linux)
+		}
+		if spec.Process == nil {
+			spec.Process = new(specs.Process)
 		}
 		if validate(spec) == nil {
 			_, _, _ = compileSeccomp(spec.Linux.Seccomp)
