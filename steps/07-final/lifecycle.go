@@ -172,8 +172,9 @@ func (s *state) end() error {
 }
 
 // destroy undoes what create made: processes, cgroup, mounts, state, in this
-// order, so that what fails can be tried again. Then it runs the poststop hooks of spec,
-// if it is known; a failure of one is a warning, see config.md, Poststop.
+// order, so that what fails can be tried again. Then it runs the poststop hooks
+// of spec, if it is known; a failure of one is a warning, see config.md,
+// Poststop.
 func (s *state) destroy(spec *specs.Spec) error {
 	if len(s.Cgroup.Dirs) > 0 { // else the state is broken
 		if err := errors.Join(s.Cgroup.signal(unix.SIGKILL), s.Cgroup.remove()); err != nil {
