@@ -45,6 +45,15 @@ func buildDir(arch string) string {
 // probe, the programs in testdata, the tests, and PROGRAM. A PROGRAM that does
 // not compile is the program's fault; the rest is the harness's.
 func build(arch string) (built, error) {
+	b, err := buildTools(arch)
+	if program := os.Getenv("PROGRAM"); err == nil && program != "" {
+		b.program, err = buildProgram(arch, "PROGRAM", program, b.dir)
+	}
+	return b, err
+}
+
+// buildTools is build without PROGRAM.
+func buildTools(arch string) (built, error) {
 	b := built{dir: buildDir(arch)}
 	bin := filepath.Join(b.dir, "bin") + "/"
 	if err := os.MkdirAll(bin, 0o755); err != nil {
@@ -53,6 +62,7 @@ func build(arch string) (built, error) {
 	commands := [][]string{
 		{"build", "-ldflags=-s -w", "-o", bin, "./steps/...", "./harness/cmd/probe", "./harness/testdata/00-none", "./harness/testdata/broken"},
 		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "checks.test"), "./harness/checks"},
+		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "final.test"), "./steps/07-final"},
 	}
 	if self := spec().Self; filepath.Dir(self) == b.dir {
 		commands = append(commands, []string{"build", "-o", self, "./harness"})
@@ -61,13 +71,6 @@ func build(arch string) (built, error) {
 		if out, err := goTool(arch, args...); err != nil {
 			return b, broke(fmt.Errorf("go %s:\n%s", strings.Join(args, " "), out))
 		}
-	}
-	if program := os.Getenv("PROGRAM"); program != "" {
-		path, err := buildProgram(arch, "PROGRAM", program, b.dir)
-		if err != nil {
-			return b, err
-		}
-		b.program = path
 	}
 	return b, nil
 }
@@ -121,9 +124,14 @@ func (b built) job() sandbox.Job {
 			"/box/checks.test": filepath.Join(b.dir, "checks.test"),
 			"/probe":           filepath.Join(b.dir, "bin/probe"),
 			// The texts, whose transcripts are run.
-			"/box/docs/README.md":         "README.md",
-			"/box/docs/steps":             "steps",
-			"/box/docs/harness/README.md": "harness/README.md",
+			"/box/docs/README.md":             "README.md",
+			"/box/docs/steps":                 "steps",
+			"/box/docs/harness/README.md":     "harness/README.md",
+			"/box/docs/harness/CONTRACT.md":   "harness/CONTRACT.md",
+			"/box/docs/harness/instructor.md": "harness/instructor.md",
+			"/box/docs/harness/places.md":     "harness/places.md",
+			"/box/docs/map.svg":               mapPicture,           // which is measured anew
+			"/box/docs/nest":                  ".devcontainer/nest", // which is run
 		},
 		Dir: "/box",
 		Env: []string{"PATH=/box/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/box/own", "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM")},
@@ -148,11 +156,7 @@ func (b built) name() string {
 
 // programs are the names to call in a shell there.
 func (b built) programs() []string {
-	steps, _ := filepath.Glob("steps/0*")
-	names := []string{"00-none"}
-	for _, dir := range steps {
-		names = append(names, filepath.Base(dir))
-	}
+	names := b.steps()
 	if b.program != "" {
 		names = append(names, b.name())
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -18,22 +19,28 @@ import (
 // compiled, or several that are alike.
 type booking struct {
 	ready    chan struct{}
+	log      io.Writer // takes lines that say what is made, and why
+	atMost   int       // how many
 	kind     string
 	machines []sandbox.Machine
 	err      error
 }
 
 // book starts to make the machine that the environment asks for, and says on
-// stderr which one it is and why. Of virtual machines, which have one CPU each,
-// it makes up to atMost.
-func book(atMost int) *booking {
-	b := &booking{ready: make(chan struct{})}
+// stderr which one it is and why. Of machines that can share the tests it makes up
+// to atMost, see sharing.
+func book(atMost int) *booking { return bookFor(os.Stderr, atMost) }
+
+// bookFor is book for who reads stderr elsewhere.
+func bookFor(log io.Writer, atMost int) *booking {
+	b := &booking{ready: make(chan struct{}), log: log, atMost: atMost}
 	go func() {
 		defer close(b.ready)
 		if needsSudo() {
 			return
 		}
 		s := spec()
+		s.Log = b.log
 		if b.err = known(s); b.err != nil {
 			return
 		}
@@ -42,14 +49,25 @@ func book(atMost int) *booking {
 			b.err = cannot(err)
 			return
 		}
-		fmt.Fprintf(os.Stderr, "sandbox %s: %s\n", place.Name(), finding.Reason)
+		fmt.Fprintf(b.log, "sandbox %s: %s\n", place.Name(), finding.Reason)
 		b.kind = place.Name()
-		if b.kind != "vm" {
-			atMost = 1 // the others have this machine's CPUs, and its cgroups
-		}
-		b.start(place, s, min(atMost, runtime.NumCPU()))
+		b.start(place, s, min(atMost, sharing(b.kind)))
 	}()
 	return b
+}
+
+// sharing is how many machines of a kind make the best of this one's CPUs. A virtual
+// machine without KVM keeps one busy. In a box, half of a test's time is the
+// kernel's for taking namespaces and cgroups away, in which no CPU is busy.
+// Containers may have the cgroups of the whole machine, and see each other's.
+func sharing(kind string) int {
+	switch kind {
+	case "vm":
+		return runtime.NumCPU()
+	case "host", "user":
+		return 2 * runtime.NumCPU()
+	}
+	return 1
 }
 
 // start makes n machines at the same time.
@@ -99,6 +117,9 @@ func needsSudo() bool {
 // there will be none, so that run says why.
 func (b *booking) count() int {
 	<-b.ready
+	if needsSudo() {
+		return min(b.atMost, sharing("host")) // runAsRoot makes one for each job
+	}
 	return max(1, len(b.machines))
 }
 
@@ -148,14 +169,17 @@ func runAsRoot(job sandbox.Job) (status int, err error) {
 	if err != nil {
 		return 0, broke(err)
 	}
-	stdout, stderr := job.Stdout, job.Stderr
+	stdin, stdout, stderr := job.Stdin, job.Stdout, job.Stderr
+	if stdin == nil {
+		stdin = os.Stdin
+	}
 	job.Stdin, job.Stdout, job.Stderr = nil, nil, nil
 	data, err := json.Marshal(job)
 	if err != nil {
 		return 0, broke(err)
 	}
 	cmd := exec.Command("sudo", "SANDBOX=host", self, "job", string(data))
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, stdout, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	var exited *exec.ExitError
 	if err := cmd.Run(); errors.As(err, &exited) {
 		return exited.ExitCode(), nil

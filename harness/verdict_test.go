@@ -61,7 +61,7 @@ func TestVerdicts(t *testing.T) {
 	} {
 		counted := tally{facts: true}
 		counted.read(strings.NewReader(c.output))
-		err := counted.verdict(3, c.status, c.err)
+		_, err := counted.verdict(3, c.status, c.err)
 		if c.want == 0 {
 			require.NoError(t, err)
 			continue

@@ -4,9 +4,11 @@ package checks
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,12 +52,23 @@ func TestStep05(t *testing.T) { proveStep(t, 5) }
 func TestStep06(t *testing.T) { proveStep(t, 6) }
 func TestStep07(t *testing.T) { proveStep(t, 7) }
 
-// proveStep tries every fact that holds at step n.
+// proveStep tries every fact that holds at step n. For make watch, it does so in
+// a learner's order, to the first that fails.
 func proveStep(t *testing.T, n int) {
 	facts := FactsAt(n)
 	fmt.Printf("facts %d\n", len(facts))
+	stopped := func() bool { return false }
+	if first, live := os.LookupEnv("WATCH"); live {
+		facts, stopped = ForLearner(facts, n, first), watched(t)
+		for _, f := range facts {
+			fmt.Println("fact", f.Claim)
+		}
+	}
 	hung := ""
 	for _, f := range facts {
+		if stopped() {
+			return
+		}
 		t.Run(subtest(f), func(t *testing.T) {
 			tryHere(t)
 			if hung != "" {
@@ -76,6 +89,22 @@ func proveStep(t *testing.T, n int) {
 			}
 		})
 	}
+}
+
+// watched prepares a run for make watch. The function that it returns tells
+// whether to go no further: since a fact failed, or because the other end of
+// stdin, which this run was given for that, is closed.
+func watched(t *testing.T) (stopped func() bool) {
+	// Whoever waits in front of a program that hangs should not wait long.
+	limit, err := time.ParseDuration(os.Getenv("PATIENCE"))
+	require.NoError(t, err)
+	patience = limit
+	var closed atomic.Bool
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		closed.Store(true)
+	}()
+	return func() bool { return t.Failed() || closed.Load() }
 }
 
 // dealt counts the tests that tryHere has seen.
@@ -182,4 +211,35 @@ func TestEveryFactCanFail(t *testing.T) {
 			require.FileExists(t, filepath.Join("/box/bin", "broken-"+name), f.Claim)
 		}
 	}
+}
+
+// TestTheCourse: whoever begins step n, from step n-1, is told so by the first
+// fact, and what he is to write makes that fact true. So it goes from a dozen
+// lines that isolate nothing to the last step.
+func TestTheCourse(t *testing.T) {
+	for n := 1; n < len(Steps); n++ {
+		t.Run(Steps[n], func(t *testing.T) {
+			tryHere(t)
+			first := ForLearner(FactsAt(n), n, "")[0]
+			require.True(t, first.Adds(n), "step %d makes no fact true", n)
+			for _, name := range []string{Steps[0], Steps[n-1]} {
+				failure, err := first.Try(ours(name))
+				require.NoError(t, err)
+				require.NotNil(t, failure, "%q holds of %s", first.Claim, name)
+			}
+			failure, err := first.Try(ours(Steps[n]))
+			require.NoError(t, err)
+			require.Nil(t, failure)
+		})
+	}
+}
+
+// TestALearnersOrder: the fact that failed last, then those of the step.
+func TestALearnersOrder(t *testing.T) {
+	tryHere(t)
+	facts := ForLearner(FactsAt(2), 2, "the exit status is the command's own")
+	require.Len(t, facts, len(FactsAt(2)))
+	require.Equal(t, "the exit status is the command's own", facts[0].Claim)
+	require.Equal(t, "the command is process 1", facts[1].Claim)
+	require.Equal(t, step02[0].Claim, ForLearner(FactsAt(2), 2, "no fact at all")[0].Claim)
 }

@@ -76,7 +76,7 @@ var contract = []Fact{
 		Because: "a program that guesses what was meant does something else instead",
 		LookAt:  "how main reads its arguments",
 		Ours:    []string{"01-uts/main.go main", "02-pid/main.go main"},
-		Read:    "the contract, section 3 of the design",
+		Read:    "harness/CONTRACT.md",
 		Show: func(t *Trial) {
 			for _, words := range [][]string{{}, {"run"}, {"walk", "/probe", "args", "it", "ran"}, {"init", "/probe", "args", "it", "ran"}} {
 				t.ExpectRefusal(t.Launch("", append([]string{t.Program.Path}, words...)...))

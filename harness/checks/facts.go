@@ -17,3 +17,21 @@ func Facts() []Fact {
 func FactsAt(n int) []Fact {
 	return slices.DeleteFunc(Facts(), func(f Fact) bool { return !f.HoldsAt(n) })
 }
+
+// Adds tells whether the fact is one that step n makes true.
+func (f Fact) Adds(n int) bool { return f.HoldsAt(n) && !f.HoldsAt(n-1) }
+
+// ForLearner puts facts in the order in which whoever writes step n meets them:
+// the one that failed last, then those that the step makes true, then the rest.
+func ForLearner(facts []Fact, n int, failedLast string) []Fact {
+	rank := func(f Fact) int {
+		switch {
+		case f.Claim == failedLast:
+			return 0
+		case f.Adds(n):
+			return 1
+		}
+		return 2
+	}
+	return slices.SortedStableFunc(slices.Values(facts), func(a, b Fact) int { return rank(a) - rank(b) })
+}

@@ -27,7 +27,7 @@ var step01 = []Fact{
 		Read:    "uts_namespaces(7)",
 		Show: func(t *Trial) {
 			before := observe(t).Hostname
-			t.Expect("PWNED", t.Run("probe", "hostname", "PWNED").Stdout)
+			t.ExpectDoneOrDenied("PWNED", t.Run("probe", "hostname", "PWNED"))
 			t.ran += "; hostname"
 			t.Excuse()
 			t.Expect(before, observe(t).Hostname)

@@ -30,6 +30,9 @@ var Files = []string{
 	"steps/07-final/README.md",
 	"steps/07-final/ENGINES.md",
 	"harness/README.md",
+	"harness/CONTRACT.md",
+	"harness/instructor.md",
+	"harness/places.md",
 }
 
 // A Block is what stands between two fences of a text.

@@ -238,6 +238,12 @@ func TestLessons(t *testing.T) {
 		if d := cmp.Diff(headings, saw); d != "" {
 			t.Errorf("%s: its headings (- wanted, + there):\n%s", file, d)
 		}
+		if !strings.Contains(strings.Join(prose(string(text)), " "), "What is still open: ") {
+			t.Errorf("%s: does not say what is still open", file)
+		}
+		if n := strings.Count(string(text), "://"); n > 2 {
+			t.Errorf("%s: %d links to other places; two are read, more are not", file, n)
+		}
 		words := 0
 		for _, line := range prose(string(text)) {
 			words += len(strings.Fields(tag.ReplaceAllString(line, "")))
@@ -251,7 +257,7 @@ func TestLessons(t *testing.T) {
 
 // TestLengths keeps the two overviews on a page or two.
 func TestLengths(t *testing.T) {
-	for file, most := range map[string]int{"README.md": 90, "harness/README.md": 80} {
+	for file, most := range map[string]int{"README.md": 90, "harness/README.md": 80, "harness/instructor.md": 80} {
 		text, err := os.ReadFile(root + "/" + file)
 		require.NoError(t, err)
 		if n := strings.Count(string(text), "\n"); n > most {
@@ -263,7 +269,7 @@ func TestLengths(t *testing.T) {
 var (
 	tag  = regexp.MustCompile(`<[^>]*>`)
 	code = regexp.MustCompile("`[^`]*`")
-	link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	link = regexp.MustCompile(`(?:\]\(|src=")([^)"\s]+)[)"]`) // also that of a picture
 )
 
 // prose returns a text without its blocks, line by line: an empty line stands

@@ -60,9 +60,11 @@ func Find(dir string) ([]Mutant, error) {
 	return First(everywhere), nil
 }
 
-// Everywhere makes the mutants of all steps in dir, each file in each step.
+// Everywhere makes the mutants of the steps 01 to 06 in dir, each file in each
+// step. Step 07 carries nothing over, and its protections overlap on purpose:
+// what notices them is leaving them out, see --without.
 func Everywhere(dir string) ([][]Mutant, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "[0-9][0-9]-*"))
+	paths, err := filepath.Glob(filepath.Join(dir, "0[1-6]-*"))
 	if err != nil {
 		return nil, err
 	}

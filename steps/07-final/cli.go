@@ -148,7 +148,7 @@ func dispatch(args []string) (status int, err error) {
 		}
 		return status, err
 	}
-	return 0, commandError{fmt.Errorf("there is no command %q: see %s help", f.Arg(0), filepath.Base(os.Args[0])), 125}
+	return oneLineUsage()
 }
 
 // oneLineUsage says in one line what the program wants, as all steps do.

@@ -73,12 +73,8 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 		return nil, nil, err
 	}
 	defer listener.Close()
-	idmapped, sources, err := idmappedFiles(spec)
-	if err != nil {
-		return nil, nil, err
-	}
-	own := []*os.File{cmp.Or(console, listener), listener} // where there is no console, some file keeps its place
-	if c, err = reexec(spec, preserved(o.preserveFDs), append(own, sources...)...); err != nil {
+	own := cmp.Or(console, listener) // where there is no console, some file keeps its place
+	if c, err = reexec(spec, preserved(o.preserveFDs), own, listener); err != nil {
 		return nil, nil, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	if err = group.create(spec.Linux.Resources); err != nil {
@@ -97,7 +93,7 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 		return s, c, err
 	}
 	config := initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
-		Keyring: !o.noKeyring, Preserve: o.preserveFDs, IDMapped: idmapped, ID: id, State: s.public(specs.StateCreated)}
+		Keyring: !o.noKeyring, Preserve: o.preserveFDs, ID: id, State: s.public(specs.StateCreated)}
 	below := mountID(s.Rootfs)
 	err = c.configure(config, func() error {
 		h := hooks(spec)

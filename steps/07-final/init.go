@@ -27,7 +27,7 @@ func awaitConfig() (*initHalf, error) {
 	// Only with a channel: by hand, on the host, init would rename the host.
 	var fd int
 	if fmt.Sscan(strings.Join(os.Args[2:], " "), &fd); !isSocket(fd) {
-		return nil, commandError{errors.New("init is for the runtime's own use"), 125}
+		exit(oneLineUsage())
 	}
 	c := &initHalf{channel: newChannel(os.NewFile(uintptr(fd), "channel"))}
 	if err := c.channel.in.Decode(&c.initConfig); err != nil {
@@ -80,16 +80,8 @@ func (c *initHalf) enterRootfs() (err error) {
 	if err != nil {
 		return err
 	}
-	if c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation, hasNamespace(c.Spec, specs.MountNamespace)); err != nil {
-		return err
-	}
-	for i, mount := range c.IDMapped {
-		if c.root.sources == nil {
-			c.root.sources = map[int]*os.File{}
-		}
-		c.root.sources[mount] = c.file(2 + i)
-	}
-	return nil
+	c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation, hasNamespace(c.Spec, specs.MountNamespace))
+	return err
 }
 
 // mountFilesystems mounts what config.json lists.
@@ -111,15 +103,7 @@ func (c *initHalf) pivotRoot() error {
 }
 
 // finishRootfs does what takes the new root.
-func (c *initHalf) finishRootfs() error { return finishRootfs(c.Spec) }
-
-// hideCgroup makes the cgroup the root of all that the command sees of cgroups.
-func (c *initHalf) hideCgroup() error {
-	if path, listed := findNamespace(c.Spec, specs.CgroupNamespace); !listed || path != "" {
-		return nil
-	}
-	return hideCgroup()
-}
+func (c *initHalf) finishRootfs() error { return c.root.finish(c.Spec) }
 
 // openTerminal gives the command a terminal, if config.json says so, and its
 // other side to who asked for it.

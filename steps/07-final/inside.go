@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +21,9 @@ import (
 // openat2(2), for which the rootfs is the root; all else is done with what was
 // opened.
 type rootfs struct {
-	fd      int
-	hostDev bool             // /dev is a bind mount: nothing is made there
-	sources map[int]*os.File // of idmapped mounts, by their place in the list
+	fd          int
+	hostDev     bool // /dev is a bind mount: nothing is made there
+	readonlyDev bool // when all is in it
 }
 
 const (
@@ -91,39 +93,19 @@ func isOn(fd int, magic int64) bool {
 	return unix.Fstatfs(fd, &fs) == nil && int64(fs.Type) == magic
 }
 
-// openProc opens a file of /proc, after pivot: neither a link nor a file that
-// is mounted over it, which could be any other (CVE-2025-52881).
-func openProc(name string, flags uint64) (int, error) {
-	proc, err := openat2(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY, unix.RESOLVE_NO_SYMLINKS)
-	if err != nil {
-		return -1, fmt.Errorf("open /proc: %w", err)
-	}
-	defer unix.Close(proc)
-	if !isOn(proc, unix.PROC_SUPER_MAGIC) {
-		return -1, errors.New("open /proc: it is not the kernel's")
-	}
-	fd, err := openat2(proc, name, flags, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
-	if err != nil {
-		return -1, fmt.Errorf("open /proc/%s: %w", name, err)
-	}
-	return fd, nil
-}
-
 // chdirInside makes cwd the working directory, after pivot, and makes it where
 // it is missing. A descriptor of the host's that was left open would be a way
 // out by /proc/self/fd (CVE-2024-21626): the kernel must see it below the root.
 func chdirInside(cwd string) error {
-	root, err := openat2(unix.AT_FDCWD, "/", unix.O_PATH, 0)
-	if err != nil {
-		return fmt.Errorf("open /: %w", err)
+	dir, err := -1, os.Chdir("/")
+	if err == nil {
+		dir, err = (&rootfs{fd: unix.AT_FDCWD}).create(path.Join("/", cwd), inRoot, true)
 	}
-	defer unix.Close(root)
-	dir, err := (&rootfs{fd: root}).create(path.Join("/", cwd), inRoot, true)
-	if err != nil {
-		return fmt.Errorf("enter %s: %w", cwd, err)
+	if err == nil {
+		defer unix.Close(dir)
+		err = unix.Fchdir(dir)
 	}
-	defer unix.Close(dir)
-	if err := unix.Fchdir(dir); err != nil {
+	if err != nil {
 		return fmt.Errorf("enter %s: %w", cwd, err)
 	}
 	where := make([]byte, unix.PathMax)
@@ -134,79 +116,64 @@ func chdirInside(cwd string) error {
 }
 
 // copyTree copies what is in the directory from to the directory to, with
-// owners and modes, and follows no link. It is for tmpcopyup.
+// owners and modes, for tmpcopyup. No link leads out of either.
 func copyTree(from, to int) error {
-	fd, err := unix.Openat(from, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	source, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", from))
 	if err != nil {
 		return err
 	}
-	dir := os.NewFile(uintptr(fd), ".")
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	for _, name := range names {
-		if err := copyFile(fd, to, name); err != nil {
-			return fmt.Errorf("copy %s: %w", name, err)
-		}
-	}
-	return err
-}
-
-// copyFile copies name, whatever it is, from one directory to another. Nobody
-// else sees the other one yet: only in the first there can be traps.
-func copyFile(from, to int, name string) error {
-	var stat unix.Stat_t
-	err := unix.Fstatat(from, name, &stat, unix.AT_SYMLINK_NOFOLLOW)
-	kind := stat.Mode & unix.S_IFMT
-	switch {
-	case err != nil:
-	case kind == unix.S_IFLNK:
-		target := make([]byte, unix.PathMax)
-		var n int
-		if n, err = unix.Readlinkat(from, name, target); err == nil {
-			err = unix.Symlinkat(string(target[:n]), to, name)
-		}
-	case kind == unix.S_IFREG || kind == unix.S_IFDIR:
-		err = copyContent(from, to, name, kind)
-	default:
-		err = unix.Mknodat(to, name, stat.Mode, int(stat.Rdev))
-	}
-	if err != nil {
-		return err
-	}
-	err = unix.Fchownat(to, name, int(stat.Uid), int(stat.Gid), unix.AT_SYMLINK_NOFOLLOW)
-	if err != nil && err != unix.EINVAL { // the user namespace has no such id
-		return err
-	}
-	if kind == unix.S_IFLNK {
-		return nil
-	}
-	return unix.Fchmodat(to, name, stat.Mode&0o7777, 0) // after chown(2), which takes set-user-ID away
-}
-
-// copyContent copies what a file or a directory holds.
-func copyContent(from, to int, name string, kind uint32) error {
-	fd, err := unix.Openat(from, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	source := os.NewFile(uintptr(fd), name)
 	defer source.Close()
-	flags := unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL
-	if kind == unix.S_IFDIR {
-		flags = unix.O_RDONLY | unix.O_DIRECTORY
-		if err := unix.Mkdirat(to, name, 0o700); err != nil {
+	target, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", to))
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	return fs.WalkDir(source.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || name == "." {
 			return err
 		}
-	}
-	fd, err = unix.Openat(to, name, flags|unix.O_CLOEXEC, 0o600)
+		info, err := source.Lstat(name)
+		if err != nil {
+			return err
+		}
+		switch info.Mode().Type() {
+		case fs.ModeDir:
+			err = target.Mkdir(name, 0o700)
+		case fs.ModeSymlink:
+			var link string
+			if link, err = source.Readlink(name); err == nil {
+				err = target.Symlink(link, name)
+			}
+		case 0:
+			err = copyFile(source, target, name)
+		default:
+			err = errors.New("tmpcopyup is for files, directories and links")
+		}
+		stat := info.Sys().(*syscall.Stat_t)
+		if err == nil {
+			err = target.Lchown(name, int(stat.Uid), int(stat.Gid))
+			if errors.Is(err, unix.EINVAL) { // the user namespace has no such id
+				err = nil
+			}
+		}
+		if err == nil && info.Mode().Type() != fs.ModeSymlink {
+			err = target.Chmod(name, info.Mode()) // after chown(2), which takes set-user-ID away
+		}
+		return err
+	})
+}
+
+// copyFile copies a regular file. If it is now a fifo, opening does not wait.
+func copyFile(source, target *os.Root, name string) error {
+	in, err := source.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
-	target := os.NewFile(uintptr(fd), name)
-	defer target.Close()
-	if kind == unix.S_IFDIR {
-		return copyTree(int(source.Fd()), fd)
+	defer in.Close()
+	out, err := target.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
 	}
-	_, err = io.Copy(target, source)
-	return err
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }

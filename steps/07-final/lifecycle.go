@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -240,6 +241,14 @@ func update(root, id, file string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("read resources: %w", err)
+	}
+	spec, err := s.spec()
+	if err != nil {
+		return err
+	}
+	// Kubernetes sends all resources again.
+	if resources.Devices != nil && !reflect.DeepEqual(resources.Devices, given(spec.Linux.Resources).Devices) {
+		return errors.New("update of linux.resources.devices is not supported")
 	}
 	return s.Cgroup.update(&resources)
 }

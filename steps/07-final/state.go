@@ -169,7 +169,7 @@ func (s *state) refresh() {
 		s.Status = specs.StateRunning
 		if _, err := os.Lstat(filepath.Join(s.dir, startFile)); err == nil {
 			s.Status = specs.StateCreated
-		} else if frozen, err := s.Cgroup.frozen(); err == nil && frozen {
+		} else if s.Cgroup.frozen() {
 			s.Status = "paused"
 		}
 	}

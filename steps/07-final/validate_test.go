@@ -23,6 +23,7 @@ func TestWhatIsWrongOrNotSupportedIsRefused(t *testing.T) {
 		"has no root":               func(s *specs.Spec) { s.Root = nil },
 		"vm is not supported":       func(s *specs.Spec) { s.VM = &specs.VM{} },
 		"intelRdt is not supported": func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },
+		"linux.personality is not":  func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{Domain: "LINUX"} },
 		"memoryPolicy":              func(s *specs.Spec) { s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{} },
 		"netDevices":                func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"x": {}} },
 		"listed twice":              func(s *specs.Spec) { s.Linux.Namespaces = append(s.Linux.Namespaces, s.Linux.Namespaces[0]) },

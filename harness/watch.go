@@ -1,0 +1,369 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"containers-from-scratch/harness/hints"
+	"containers-from-scratch/harness/sandbox"
+	"containers-from-scratch/harness/watch"
+)
+
+// learnersDir is where make start puts a program; git ignores it.
+const learnersDir = "work"
+
+// start puts into work/ what step N begins with, by default step 1.
+func start(args []string) error {
+	n := 1
+	if len(args) > 0 {
+		step, err := knownStep(args[0])
+		if err != nil || len(args) > 1 {
+			return usage("usage: make start [N], with N one of %s", stepNumbers())
+		}
+		n = step
+	}
+	files, err := beginning(n)
+	if err != nil {
+		return broke(err)
+	}
+	backup, err := watch.Put(learnersDir, files, time.Now())
+	if err != nil {
+		return cannot(err)
+	}
+	if err := (watch.Progress{Step: n}).Save(learnersDir); err != nil {
+		return cannot(err)
+	}
+	if backup != "" {
+		fmt.Printf("What was in %s/ is in %s/\n\n", learnersDir, backup)
+	}
+	if n == 1 {
+		fmt.Print(`work/main.go is step 00: it runs a command, and isolates nothing.
+work/command.go runs the command and tells failures; use it, leave it as it is.
+
+  1. read    steps/01-uts/README.md     the lesson
+  2. run     go run ./work run sh -c 'echo here I am'
+  3. start   make watch                 in a second terminal
+  4. change  work/main.go               and save: watch says what holds
+
+`)
+		return nil
+	}
+	step := lesson(n)
+	fmt.Printf(`work/ is our step %02d. Step %02d is yours to write.
+
+  1. read    %s
+  2. start   make watch                 in a second terminal
+  3. change  work/, and save: watch says what holds
+
+`, n-1, n, step.Lesson)
+	return nil
+}
+
+// knownStep reads "3", "03" or "03-mount", and wants such a step.
+func knownStep(word string) (int, error) {
+	number, _, _ := strings.Cut(word, "-")
+	n, err := strconv.Atoi(number)
+	steps, _ := filepath.Glob(fmt.Sprintf("steps/%02d-*", n))
+	if err != nil || len(steps) != 1 {
+		return 0, usage("there is no step %s: N is one of %s", word, stepNumbers())
+	}
+	return n, nil
+}
+
+// beginning are the files that step n begins with: the program of the step
+// before. Before the first there is a dozen lines, and command.go, which is the
+// same in all steps and no part of the lesson.
+func beginning(n int) (map[string]string, error) {
+	var paths []string
+	if n == 1 {
+		paths = []string{"harness/testdata/00-none/main.go", "steps/01-uts/command.go"}
+	} else {
+		var err error
+		if paths, err = filepath.Glob(fmt.Sprintf("steps/%02d-*/*.go", n-1)); err != nil {
+			return nil, err
+		}
+	}
+	files := map[string]string{}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		files[filepath.Base(path)] = string(data)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("step %d has no program before it", n)
+	}
+	return files, nil
+}
+
+// lesson is what there is of step n, nil without a lesson.
+func lesson(n int) *watch.Step {
+	lessons, _ := filepath.Glob(fmt.Sprintf("steps/%02d-*/README.md", n))
+	if len(lessons) != 1 {
+		return nil
+	}
+	return &watch.Step{Number: n, Name: filepath.Base(filepath.Dir(lessons[0])), Lesson: lessons[0]}
+}
+
+// watchProgram is the learner's loop, on work/ or PROGRAM.
+func watchProgram(args []string) error {
+	dir := filepath.Clean(os.Getenv("PROGRAM"))
+	if os.Getenv("PROGRAM") == "" {
+		dir = learnersDir
+	}
+	if info, err := os.Stat(dir); err != nil && dir == learnersDir {
+		return usage("there is no %s/ yet: make start", learnersDir)
+	} else if err != nil || !info.IsDir() {
+		return usage("PROGRAM=%s is not the directory of a Go package", dir)
+	}
+	if len(args) > 0 {
+		n, err := knownStep(args[0])
+		if err != nil || len(args) > 1 || lesson(n) == nil {
+			return usage("usage: make watch [N], with N the number of a step that has a lesson")
+		}
+		if p := watch.Load(dir); p.Step != n {
+			if err := (watch.Progress{Step: n}).Save(dir); err != nil {
+				return cannot(err)
+			}
+		}
+	}
+	if err := os.Setenv("PROGRAM", dir); err != nil {
+		return broke(err)
+	}
+	if needsSudo() { // while the terminal still is as sudo wants it
+		if err := interactive("sudo", "-v").Run(); err != nil {
+			return cannot(fmt.Errorf("SANDBOX=host needs root: sudo -v: %w", err))
+		}
+	}
+	w := &watcher{dir: dir}
+	defer w.close()
+	last, err := watch.Main(watch.Course{
+		Dir: dir, Step: lesson, Hints: hints.For, Files: beginning, Diff: w.diff, Try: w.try,
+	}, os.Stdin, os.Stdout)
+	switch {
+	case err != nil:
+		return broke(err)
+	case last == nil || last.Kind == watch.Holds:
+		return nil
+	case last.Kind == watch.NoVerdict:
+		return outcome{status: 2}
+	}
+	return outcome{status: 1}
+}
+
+// interactive is a command that has our terminal.
+func interactive(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd
+}
+
+// A watcher tries one program again and again, in machines that it keeps.
+type watcher struct {
+	dir   string
+	built *built // the harness's own part, once it is there
+	log   waits
+	m     *booking
+}
+
+// waits passes lines of the sandbox on as news of what is waited for.
+type waits struct{ tell func(watch.News) }
+
+func (w *waits) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		w.tell(watch.News{Waiting: strings.TrimSpace(line)})
+	}
+	return len(p), nil
+}
+
+// close ends the machines.
+func (w *watcher) close() {
+	if w.m != nil {
+		w.m.close()
+		w.m = nil
+	}
+}
+
+// try is one run: compile, try, tell.
+func (w *watcher) try(ctx context.Context, step int, failedLast string, tell func(watch.News)) watch.Verdict {
+	w.log.tell = tell
+	if w.m == nil {
+		w.m = bookFor(&w.log, machines())
+	}
+	if w.built == nil {
+		tell(watch.News{Waiting: "building the checks (some seconds, the first time)"})
+		b, err := buildTools(spec().Arch)
+		if err != nil {
+			return noVerdict(err)
+		}
+		w.built = &b
+		tell(watch.News{Waiting: "building " + w.dir})
+	}
+	path, err := buildProgram(spec().Arch, "work", w.dir, w.built.dir)
+	if err != nil {
+		return w.noProgram(err)
+	}
+	b := *w.built
+	b.program = path
+	return w.tryBuilt(ctx, b, step, failedLast, tell)
+}
+
+// tryBuilt has the facts tried.
+func (w *watcher) tryBuilt(ctx context.Context, b built, step int, failedLast string, tell func(watch.News)) watch.Verdict {
+	tell(watch.News{Waiting: "waiting for the test machine"})
+	<-w.m.ready
+	if w.m.err != nil {
+		err := w.m.err
+		w.close() // the next run tries again
+		return noVerdict(err)
+	}
+	var said bytes.Buffer
+	t := &tally{facts: true, live: newLive(ctx, failedLast, w.m.kind, &said)}
+	t.progress = func(done, of int, now string) {
+		if fact := claim(now); fact != "" {
+			tell(watch.News{Now: fact, Done: done - 1, Total: of}) // one is the test itself
+		}
+	}
+	status, err := runTests(w.m, b, fmt.Sprintf("^TestStep%02d$", step), t)
+	tell(watch.News{Claims: t.live.claims})
+	if ctx.Err() != nil {
+		return watch.Verdict{Kind: watch.Stopped}
+	}
+	var died machineError
+	if errors.As(err, &died) {
+		w.close()
+	}
+	return t.watchVerdict(step, status, err, said.String())
+}
+
+// watchVerdict is verdict for who watches.
+func (t *tally) watchVerdict(step, status int, err error, said string) watch.Verdict {
+	v := watch.Verdict{Skipped: t.skipped}
+	failed := map[string]bool{}
+	for _, f := range t.failures {
+		failed[f.name] = true
+	}
+	for _, name := range t.counted {
+		if !failed[name] {
+			v.Held = append(v.Held, claim(name))
+		}
+	}
+	var died machineError
+	switch {
+	case len(t.failures) > 0 && !t.failures[0].broken():
+		v.Kind, v.Claim, v.Lines = watch.Fails, claim(t.failures[0].name), t.failures[0].lines
+	case errors.As(err, &died) && len(t.open) > 1:
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		v.Kind, v.Claim, v.Lines = watch.Fails, t.last(), []string{"It took the test machine down: " + first}
+	case err == nil && t.failed == 0 && status > 128 && len(t.open) > 1:
+		v.Kind, v.Claim, v.Lines = watch.Fails, t.last(), []string{"It killed its judge, the tests."}
+	default:
+		line, err := t.verdict(step, status, err)
+		if err != nil {
+			v.Kind, v.Lines = watch.NoVerdict, append([]string{err.Error()}, strings.Split(strings.TrimSpace(said), "\n")...)
+			return v
+		}
+		v.Kind, v.Lines = watch.Holds, []string{line}
+	}
+	return v
+}
+
+// noVerdict is for what is not the program's fault.
+func noVerdict(err error) watch.Verdict {
+	return watch.Verdict{Kind: watch.NoVerdict, Lines: strings.Split(err.Error(), "\n")}
+}
+
+// noProgram tells why there is nothing to try, in the compiler's words.
+func (w *watcher) noProgram(err error) watch.Verdict {
+	v := watch.Verdict{Kind: watch.NoProgram}
+	if _, gone := os.Stat(w.dir); gone != nil {
+		v.Lines = []string{w.dir + " is not there. x puts back what the step begins with."}
+		return v
+	}
+	var o outcome
+	if errors.As(err, &o) && o.status == 3 {
+		return noVerdict(err)
+	}
+	said := strings.TrimPrefix(err.Error(), "PROGRAM does not compile:\n")
+	for _, line := range strings.Split(said, "\n") {
+		if !strings.HasPrefix(line, "# ") { // the package, which is known
+			v.Lines = append(v.Lines, line)
+		}
+	}
+	return v
+}
+
+// diff compares the program with our step.
+func (w *watcher) diff(step watch.Step) []string {
+	out, _ := exec.Command("diff", "-urN", "-x", ".*", "-x", "README.md", "-x", "main_other.go",
+		w.dir, "steps/"+step.Name).Output() // status 1: they differ
+	var lines []string
+	for line := range strings.Lines(string(out)) {
+		line = strings.TrimSuffix(line, "\n")
+		if !strings.HasPrefix(line, "diff ") {
+			lines = append(lines, stamps.ReplaceAllString(line, "$1"))
+		}
+	}
+	return lines
+}
+
+// stamps are the times behind the names of files in a diff.
+var stamps = regexp.MustCompile(`^((?:---|\+\+\+) [^\t]*)\t.*$`)
+
+// A live run is one that make watch looks at: it ends at the first failure, or
+// when it is no longer wanted.
+type live struct {
+	ctx      context.Context
+	stop     context.CancelFunc
+	first    string        // the fact to try first
+	patience time.Duration // with a program that hangs
+	said     *bytes.Buffer // takes what the harness says beside the tests
+	claims   []string      // all facts, as the tests announce them
+}
+
+// newLive prepares one. An emulated machine is a tenth as fast.
+func newLive(ctx context.Context, first, kind string, said *bytes.Buffer) *live {
+	l := &live{first: first, patience: 1200 * time.Millisecond, said: said}
+	if kind == "vm" {
+		l.patience = 4 * time.Second
+	}
+	l.ctx, l.stop = context.WithCancel(ctx)
+	return l
+}
+
+// share is the part of one machine.
+func (l *live) share() *live {
+	if l == nil {
+		return nil
+	}
+	part := *l
+	return &part
+}
+
+// prepare tells a job that it is watched, and gives it a stdin that is closed
+// when it is to stop. Call ended when it has ended.
+func (l *live) prepare(job *sandbox.Job) (ended func(), err error) {
+	theirs, ours, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	job.Stdin, job.Stderr = theirs, l.said
+	job.Env = append(job.Env, "WATCH="+l.first, "PATIENCE="+l.patience.String())
+	unhook := context.AfterFunc(l.ctx, func() { _ = ours.Close() })
+	return func() {
+		if unhook() {
+			_ = ours.Close()
+		}
+		_ = theirs.Close()
+	}, nil
+}
