@@ -73,8 +73,8 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 		return nil, nil, err
 	}
 	defer listener.Close()
-	own := cmp.Or(console, listener) // where there is no console, some file keeps its place
-	if c, err = reexec(spec, preserved(o.preserveFDs), own, listener); err != nil {
+	own := []*os.File{cmp.Or(console, listener), listener} // where there is no console, some file keeps its place
+	if c, err = reexec(spec, preserved(o.preserveFDs), own, nil); err != nil {
 		return nil, nil, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	if err = group.create(spec.Linux.Resources); err != nil {
@@ -168,17 +168,12 @@ func preserved(n int) (files []*os.File) {
 }
 
 // writePid writes a process number to file, without a newline, as engines read
-// it, whole or not at all.
+// it.
 func writePid(file string, pid int) error {
 	if file == "" {
 		return nil
 	}
-	temporary := filepath.Join(filepath.Dir(file), fmt.Sprintf(".%s.%d", filepath.Base(file), os.Getpid()))
-	err := os.WriteFile(temporary, []byte(strconv.Itoa(pid)), 0o644)
-	if err == nil {
-		err = os.Rename(temporary, file)
-	}
-	if err != nil {
+	if err := os.WriteFile(file, []byte(strconv.Itoa(pid)), 0o644); err != nil {
 		return fmt.Errorf("write pid file: %w", err)
 	}
 	return nil

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -139,37 +138,13 @@ func remove(root, id string, force bool) error {
 		if !force {
 			return fmt.Errorf("cannot delete a container that is %s: stop it, or use --force", s.Status)
 		}
-		if err := s.end(); err != nil {
+		// Its parent, not the runtime, reaps it; destroy waits for its end.
+		if err := s.kill(unix.SIGKILL, false); err != nil && !errors.Is(err, errNotRunning) {
 			return err
 		}
 	}
 	spec, _ := s.spec()
 	return s.destroy(spec)
-}
-
-// end kills the container's process and waits for its end. Its parent, not the
-// runtime, reaps it.
-func (s *state) end() error {
-	pidfd, err := s.open()
-	if errors.Is(err, errNotRunning) {
-		return nil
-	}
-	defer unix.Close(pidfd)
-	if err := s.kill(unix.SIGKILL, false); err != nil {
-		return err
-	}
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(10*time.Second/time.Millisecond))
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return fmt.Errorf("wait for the end of container %s: %w", s.ID, err)
-		case n == 0:
-			return fmt.Errorf("container %s does not end", s.ID)
-		default:
-			return nil
-		}
-	}
 }
 
 // destroy undoes what create made: processes, cgroup, mounts, state, in this

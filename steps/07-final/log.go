@@ -43,7 +43,8 @@ func warn(text string) {
 
 // logError says why the program ends.
 func logError(err error) {
-	fmt.Fprintln(os.Stderr, "container:", printable(err.Error()))
+	text := strings.ReplaceAll(err.Error(), "\n", "; ") // of several errors
+	fmt.Fprintln(os.Stderr, "container:", printable(text))
 	record("error", err.Error())
 }
 

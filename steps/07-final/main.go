@@ -44,7 +44,7 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 			return 0, explain(err)
 		}
 	}
-	c, err := reexec(spec, nil)
+	c, err := reexec(spec, nil, nil, nil)
 	if err != nil {
 		return 0, explain(fmt.Errorf("create namespaces: %w", err))
 	}

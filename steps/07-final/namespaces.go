@@ -33,8 +33,9 @@ var namespaces = []struct {
 
 // startIn starts init in the namespaces that spec lists: new ones, and those
 // that it names by a path. With those, or with a time namespace, that takes
-// more than clone(2).
-func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File) (*os.Process, error) {
+// more than clone(2): then it calls before, if that is not nil, when the process
+// has joined them all and does nothing yet.
+func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File, before func(pid int) error) (*os.Process, error) {
 	var create uintptr
 	var join []namespaceFD
 	for _, ns := range namespaces {
@@ -54,7 +55,7 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File) (*
 	}
 	// Two processors serve init as well as many, and few threads start faster.
 	env := []string{"GOMAXPROCS=2", "GOGC=off"}
-	if len(join) == 0 && create&unix.CLONE_NEWTIME == 0 {
+	if before == nil && len(join) == 0 && create&unix.CLONE_NEWTIME == 0 {
 		attr := &syscall.SysProcAttr{Cloneflags: create &^ unix.CLONE_NEWUSER, Pdeathsig: unix.SIGKILL}
 		if create&unix.CLONE_NEWUSER != 0 {
 			asRoot(attr, spec.Linux)
@@ -66,6 +67,12 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File) (*
 		Exe: exe, Args: args, Env: env, Files: files, Pdeathsig: unix.SIGKILL})
 	if err != nil {
 		return nil, err
+	}
+	if before != nil {
+		if err := before(p.Pid); err != nil {
+			p.abandon()
+			return nil, err
+		}
 	}
 	return p.Process, p.start()
 }
@@ -85,32 +92,6 @@ func openNamespace(path string, flag uintptr) (*os.File, error) {
 		return nil, fmt.Errorf("open namespace %s: %w", path, err)
 	}
 	return file, nil
-}
-
-// namespacesOf opens the namespaces of a process that are not also ours.
-func namespacesOf(pid int) (join []namespaceFD, err error) {
-	for _, ns := range namespaces {
-		path := fmt.Sprintf("/proc/%d/ns/%s", pid, ns.file)
-		theirs, err := os.Readlink(path)
-		ours, _ := os.Readlink("/proc/self/ns/" + ns.file)
-		if os.IsNotExist(err) && ns.flag == unix.CLONE_NEWTIME || theirs == ours && err == nil {
-			continue // before Linux 5.6 there is no time namespace
-		}
-		file, err := openNamespace(path, ns.flag)
-		if err != nil {
-			closeAll(join)
-			return nil, err
-		}
-		join = append(join, namespaceFD{ns.flag, file})
-	}
-	return join, nil
-}
-
-// closeAll closes the files of namespaces.
-func closeAll(join []namespaceFD) {
-	for _, ns := range join {
-		ns.File.Close()
-	}
 }
 
 // timeOffsets writes those of config.json as the kernel wants them, a line for
