@@ -39,8 +39,8 @@ func runHook(hook specs.Hook, s specs.State) error {
 		defer cancel()
 	}
 	var output bytes.Buffer
-	// The path is absolute: nothing is looked up in PATH. An environment that is
-	// nil would be the runtime's.
+	// The path is absolute: nothing is looked up in PATH. An environment of nil
+	// would be the runtime's.
 	command := exec.CommandContext(ctx, hook.Path)
 	command.Args, command.Env = hook.Args, append([]string{}, hook.Env...)
 	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(stdin), &output, &output

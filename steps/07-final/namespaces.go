@@ -13,14 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespaces are the types of config.json, in the order in which they are
-// joined: the user namespace owns the others, and in the mount namespace the
-// host's /proc is out of sight. See namespaces(7) and config-linux.md.
-var namespaces = []struct {
+// A namespace is a type of them.
+type namespace struct {
 	kind specs.LinuxNamespaceType
 	file string // in /proc/PID/ns
 	flag uintptr
-}{
+}
+
+// namespaces are the types of config.json, in the order in which they are
+// joined: the user namespace owns the others, and in the mount namespace the
+// host's /proc is out of sight. See namespaces(7) and config-linux.md.
+var namespaces = []namespace{
 	{specs.UserNamespace, "user", unix.CLONE_NEWUSER},
 	{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC},
 	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS},
@@ -33,7 +36,7 @@ var namespaces = []struct {
 
 // startIn starts init in the namespaces that spec lists: new ones, and those
 // that it names by a path. With those, or with a time namespace, that takes
-// more than clone(2): then it calls before, if that is not nil, when the process
+// more than clone(2): then it calls before, if there is one, when the process
 // has joined them all and does nothing yet.
 func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File, before func(pid int) error) (*os.Process, error) {
 	var create uintptr
