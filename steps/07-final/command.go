@@ -37,6 +37,9 @@ func (c *initHalf) findCommand() (err error) {
 	if _, told := os.LookupEnv("HOME"); !told { // engines leave it to the runtime
 		c.Spec.Process.Env = append(c.Spec.Process.Env, "HOME="+homeOf(c.Spec.Process.User.UID))
 	}
+	if c.Spec.Process.Args == nil { // then start fails
+		return nil
+	}
 	c.path, err = exec.LookPath(c.Spec.Process.Args[0])
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 		return commandError{err, 127}
@@ -70,6 +73,9 @@ func (c *initHalf) execute() error {
 	p := c.Spec.Process
 	for fd := 3; fd < 3+c.Preserve; fd++ {
 		unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+	}
+	if c.path == "" {
+		return errors.New("config.json has no process to start")
 	}
 	err := syscall.Exec(c.path, p.Args, p.Env)
 	if errors.Is(err, os.ErrNotExist) {

@@ -14,19 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// createOptions are the flags of create and run --bundle.
-type createOptions struct {
-	bundle        string // directory
-	pidFile       string
-	consoleSocket string
-	preserveFDs   int
-	noKeyring     bool
-	run, detach   bool // start the command, too; do not wait
-}
-
 // create makes the container of a bundle, all but the command: see operation
 // create of the runtime-spec's runtime.md. Whatever fails, nothing is left.
-func create(root, id string, o createOptions) (err error) {
+func create(root, id string, o *options) (err error) {
 	s, c, err := prepare(root, id, o)
 	if err != nil {
 		return err
@@ -36,7 +26,10 @@ func create(root, id string, o createOptions) (err error) {
 }
 
 // prepare is create, until only start is missing: it returns init, waiting.
-func prepare(root, id string, o createOptions) (s *state, c *container, err error) {
+func prepare(root, id string, o *options) (s *state, c *container, err error) {
+	if o.noPivot {
+		return nil, nil, errors.New("--no-pivot is not supported: the old root would stay in reach")
+	}
 	bundle, err := filepath.Abs(o.bundle)
 	if err != nil {
 		return nil, nil, err
@@ -81,8 +74,8 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return nil, nil, err
 	}
 	defer listener.Close()
-	own := cmp.Or(console, listener) // where there is no console, some file keeps its place
-	if c, err = reexec(spec, preserved(o.preserveFDs), own, listener); err != nil {
+	own := []*os.File{cmp.Or(console, listener), listener} // where there is no console, some file keeps its place
+	if c, err = reexec(spec, preserved(o.preserveFDs), own, nil); err != nil {
 		return nil, nil, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	if err = group.create(spec.Linux.Resources); err != nil {
@@ -101,7 +94,7 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return s, c, err
 	}
 	config := initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
-		Keyring: !o.noKeyring, Preserve: o.preserveFDs, Console: console != nil, Listener: !o.run, ID: id, State: s.public(specs.StateCreated)}
+		Keyring: !o.noKeyring, Preserve: o.preserveFDs, ID: id, State: s.public(specs.StateCreated)}
 	below := mountID(s.Rootfs)
 	err = c.configure(config, func() error {
 		h := hooks(spec)
@@ -176,17 +169,12 @@ func preserved(n int) (files []*os.File) {
 }
 
 // writePid writes a process number to file, without a newline, as engines read
-// it, whole or not at all.
+// it.
 func writePid(file string, pid int) error {
 	if file == "" {
 		return nil
 	}
-	temporary := filepath.Join(filepath.Dir(file), fmt.Sprintf(".%s.%d", filepath.Base(file), os.Getpid()))
-	err := os.WriteFile(temporary, []byte(strconv.Itoa(pid)), 0o644)
-	if err == nil {
-		err = os.Rename(temporary, file)
-	}
-	if err != nil {
+	if err := os.WriteFile(file, []byte(strconv.Itoa(pid)), 0o644); err != nil {
 		return fmt.Errorf("write pid file: %w", err)
 	}
 	return nil
@@ -209,9 +197,9 @@ func (c *initHalf) awaitStart() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("clear parent death signal: %w", err)
 	}
-	listener := int(c.channel.file.Fd()) + 2
+	listener := int(c.channel.file.Fd()) + 2 // of the files behind it, see prepare
 	c.channel.file.Close()
-	if !c.Listener {
+	if c.Exec {
 		return nil
 	}
 	var fd int

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os/exec"
 	"time"
@@ -40,26 +39,20 @@ func runHook(hook specs.Hook, s specs.State) error {
 		defer cancel()
 	}
 	var output bytes.Buffer
-	// The path is absolute, and nothing is looked up in PATH.
-	command := &exec.Cmd{Path: hook.Path, Args: hook.Args, Env: hook.Env, Stdin: bytes.NewReader(stdin), Stdout: &output, Stderr: &output}
-	if hook.Env == nil {
-		command.Env = []string{} // not the runtime's
+	// The path is absolute: nothing is looked up in PATH. An environment of nil
+	// would be the runtime's.
+	command := exec.CommandContext(ctx, hook.Path)
+	command.Args, command.Env = hook.Args, append([]string{}, hook.Env...)
+	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(stdin), &output, &output
+	command.WaitDelay = time.Second // what it left behind may hold its output open
+	err = command.Run()
+	if late := context.Cause(ctx); late != nil {
+		err = late
 	}
-	err = runCommandContext(ctx, command)
 	if err != nil && output.Len() > 0 {
 		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(output.Bytes()))
 	}
 	return err
-}
-
-// runCommandContext runs command to its end, or that of ctx.
-func runCommandContext(ctx context.Context, command *exec.Cmd) error {
-	if err := command.Start(); err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, func() { command.Process.Kill() })()
-	command.WaitDelay = time.Second // what it left behind may hold its output open
-	return errors.Join(command.Wait(), context.Cause(ctx))
 }
 
 // hooks returns those of spec, which may have none.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -61,13 +60,19 @@ func (s *state) started(err error) error {
 
 // run creates and starts the container of a bundle, waits for its end and
 // deletes it, unless it is detached.
-func run(root, id string, o createOptions) (status int, err error) {
+func run(root, id string, o *options) (status int, err error) {
+	if o.detach {
+		if err := create(root, id, o); err != nil {
+			return 0, err
+		}
+		if err := start(root, id); err != nil {
+			return 0, errors.Join(err, remove(root, id, true))
+		}
+		return 0, nil
+	}
 	s, c, err := prepare(root, id, o)
 	if err != nil {
 		return 0, err
-	}
-	if o.detach {
-		return 0, s.started(c.release("detach"))
 	}
 	c.notify()
 	status, err = c.wait(func() error {
@@ -133,37 +138,13 @@ func remove(root, id string, force bool) error {
 		if !force {
 			return fmt.Errorf("cannot delete a container that is %s: stop it, or use --force", s.Status)
 		}
-		if err := s.end(); err != nil {
+		// Its parent, not the runtime, reaps it; destroy waits for its end.
+		if err := s.kill(unix.SIGKILL, false); err != nil && !errors.Is(err, errNotRunning) {
 			return err
 		}
 	}
 	spec, _ := s.spec()
 	return s.destroy(spec)
-}
-
-// end kills the container's process and waits for its end. Its parent, not the
-// runtime, reaps it.
-func (s *state) end() error {
-	pidfd, err := s.open()
-	if errors.Is(err, errNotRunning) {
-		return nil
-	}
-	defer unix.Close(pidfd)
-	if err := s.kill(unix.SIGKILL, false); err != nil {
-		return err
-	}
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(10*time.Second/time.Millisecond))
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return fmt.Errorf("wait for the end of container %s: %w", s.ID, err)
-		case n == 0:
-			return fmt.Errorf("container %s does not end", s.ID)
-		default:
-			return nil
-		}
-	}
 }
 
 // destroy undoes what create made: processes, cgroup, mounts, state, in this
