@@ -97,7 +97,7 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 		Keyring: !o.noKeyring, Preserve: o.preserveFDs, ID: id, State: s.public(specs.StateCreated)}
 	below := mountID(s.Rootfs)
 	err = c.configure(config, func() error {
-		h := hooks(spec)
+		h := given(spec.Hooks)
 		if err := runHooks("prestart", h.Prestart, *config.State); err != nil { // deprecated; Docker's network is one
 			return err
 		}

@@ -52,7 +52,7 @@ func (s *state) started(err error) error {
 	if err != nil {
 		return err
 	}
-	if err := runHooks("poststart", hooks(spec).Poststart, *s.public(specs.StateRunning)); err != nil {
+	if err := runHooks("poststart", given(spec.Hooks).Poststart, *s.public(specs.StateRunning)); err != nil {
 		return errors.Join(err, s.kill(unix.SIGKILL, true))
 	}
 	return nil
@@ -166,7 +166,7 @@ func (s *state) destroy(spec *specs.Spec) error {
 		return fmt.Errorf("remove state of container %s: %w", s.ID, err)
 	}
 	if spec != nil {
-		for _, hook := range hooks(spec).Poststop {
+		for _, hook := range given(spec.Hooks).Poststop {
 			if err := runHook(hook, *s.public(specs.StateStopped)); err != nil {
 				warn(fmt.Sprintf("run poststop hook %s: %v", hook.Path, err))
 			}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -181,7 +182,11 @@ func TestAnExceptionToAnExceptionIsRefusedOnV1(t *testing.T) {
 	} {
 		rules, err := rulesOf(t, text)
 		require.NoError(t, err)
-		require.ErrorContains(t, limitDevicesV1(t.TempDir(), rules), "exception", text)
+		dir := t.TempDir()
+		for _, file := range []string{"/devices.allow", "/devices.deny"} {
+			require.NoError(t, os.WriteFile(dir+file, nil, 0o600))
+		}
+		require.ErrorContains(t, limitDevicesV1(dir, rules), "exception", text)
 	}
 }
 

@@ -124,7 +124,7 @@ func validateNamespaces(spec *specs.Spec) error {
 
 // validateHooks refuses hooks whose file would be looked for somewhere.
 func validateHooks(spec *specs.Spec) error {
-	h := hooks(spec)
+	h := given(spec.Hooks)
 	for _, list := range [][]specs.Hook{h.Prestart, h.CreateRuntime, h.CreateContainer, h.StartContainer, h.Poststart, h.Poststop} {
 		for _, hook := range list {
 			if !filepath.IsAbs(hook.Path) {
