@@ -138,9 +138,9 @@ func remove(root, id string, force bool) error {
 		if !force {
 			return fmt.Errorf("cannot delete a container that is %s: stop it, or use --force", s.Status)
 		}
-		// Its parent, not the runtime, reaps it; destroy waits for its end.
-		if err := s.kill(unix.SIGKILL, false); err != nil && !errors.Is(err, errNotRunning) {
-			return err
+		if pidfd, err := s.open(); err == nil { // destroy kills what else is in the cgroup
+			unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+			unix.Close(pidfd)
 		}
 	}
 	spec, _ := s.spec()
