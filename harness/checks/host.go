@@ -197,10 +197,11 @@ func (before host) changed() []string {
 // a run in a machine without KVM.
 func (before host) equal(after host) bool { return maps.EqualFunc(before, after, slices.Equal) }
 
-// difference names the lines that are only in one of two states.
+// difference names the lines that are only in one of two states. Mounts come
+// first: without the host's /proc, its processes seem to be gone as well.
 func (before host) difference(after host) []string {
 	var list []string
-	for _, kind := range []string{"process", "mount", "file", "cgroup", "interface", "route", "setting"} {
+	for _, kind := range []string{"mount", "process", "file", "cgroup", "interface", "route", "setting"} {
 		for _, line := range after[kind] {
 			if !slices.Contains(before[kind], line) {
 				list = append(list, "+ "+kind+" "+line)

@@ -57,7 +57,7 @@ func setStage() error {
 	if err != nil {
 		return fmt.Errorf("list the broken programs: %w", err)
 	}
-	for _, name := range lines(string(broken)) {
+	for _, name := range append(lines(string(broken)), ablations()...) {
 		if err := os.Symlink("broken", "/box/bin/"+name); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("name a broken program: %w", err)
 		}

@@ -17,6 +17,8 @@ var step04 = []Fact{
 	{
 		Claim:   "it has 64 MiB, 64 processes and half a CPU",
 		Holds:   "----+",
+		Broken:  []string{"without-limits"},
+		Despite: []string{"user"},
 		Because: "a process may use what the machine has, unless a cgroup that it is in has limits",
 		LookAt:  "where the cgroup is made, and the command's process written to its cgroup.procs",
 		Ours:    []string{"04-cgroup/cgroup.go createCgroup", "04-cgroup/cgroup.go limits", "04-cgroup/cgroup.go write", "04-cgroup/cgroup.go hierarchy", "04-cgroup/main.go run"},
@@ -93,6 +95,8 @@ var step04 = []Fact{
 	{
 		Claim:   "its cgroup is the root of all that it sees",
 		Holds:   "----+",
+		Broken:  []string{"without-cgroup"},
+		Despite: []string{"user"},
 		Because: "a cgroup namespace hides what lies above the cgroup in which it was made",
 		LookAt:  "where the cgroup namespace is made: by a process that is in the cgroup already",
 		Ours: []string{"04-cgroup/cgroup.go hideCgroup", "04-cgroup/main.go initProcess", "04-cgroup/cgroup.go createCgroup",
@@ -109,6 +113,8 @@ var step04 = []Fact{
 	{
 		Claim:   "it cannot lift its limits",
 		Holds:   "-----+",
+		Broken:  []string{"without-user,capabilities,seccomp"},
+		Despite: []string{"user", "user,capabilities", "user,seccomp"},
 		Because: "the limits are files of root, and until there is a user namespace root inside is root",
 		LookAt:  "who is root inside; no cgroup namespace keeps root from writing",
 		Ours:    []string{"05-user/user.go asRoot"},

@@ -21,6 +21,7 @@ var step05 = []Fact{
 	{
 		Claim:   "its root is nobody on the host",
 		Holds:   "-----+",
+		Broken:  []string{"without-user"},
 		Because: "a user namespace maps its ids to others outside; what these may not, its root may not",
 		LookAt:  "where the user namespace is made, and its maps",
 		Ours:    []string{"05-user/user.go asRoot", "05-user/user.go privileged", "05-user/main.go run"},
@@ -44,6 +45,8 @@ var step05 = []Fact{
 	{
 		Claim:   "its root has no right over the machine",
 		Holds:   "-----+",
+		Broken:  []string{"without-user,masks", "without-user,capabilities,seccomp"},
+		Despite: []string{"user", "masks", "capabilities,seccomp", "user,seccomp"},
 		Because: "a capability counts in the user namespace of its process; the clock, modules and devices belong to the first one",
 		LookAt:  "where the user namespace is made, and what its root is mapped to",
 		Ours:    []string{"05-user/user.go asRoot", "05-user/main.go run"},

@@ -17,6 +17,8 @@ var step06 = []Fact{
 	{
 		Claim:   "it does not reach what serves the host alone",
 		Holds:   "------+",
+		Broken:  []string{"without-network"},
+		Despite: []string{"user"},
 		Because: "loopback addresses and the names of abstract sockets are of one network namespace",
 		LookAt:  "where the network namespace is made, and its lo set up",
 		Ours:    []string{"06-net/main.go run", "06-net/main.go initProcess", "06-net/net.go configureNetwork"},
@@ -49,11 +51,13 @@ var step06 = []Fact{
 	},
 	{
 		Claim:   "it gets no packet socket",
-		Holds:   "-----+-",
+		Holds:   "-----+-+",
+		Broken:  []string{"without-capabilities"},
+		Despite: []string{"user", "seccomp"},
 		Because: "CAP_NET_RAW counts in the user namespace that owns the network namespace: in a network of its own, root may listen",
-		LookAt:  "where the user namespace is made, and no network namespace",
-		Ours:    []string{"05-user/main.go run"},
-		Read:    "packet(7), user_namespaces(7)",
+		LookAt:  "where the user namespace is made, and no network namespace; from step 07 on, which capabilities the command has",
+		Ours:    []string{"05-user/main.go run", "07-final/capabilities.go defaultCapabilities"},
+		Read:    "packet(7), user_namespaces(7), capabilities(7)",
 		Show: func(t *Trial) {
 			t.Expect("packet socket: operation not permitted", t.Run("probe", "sniff").Stdout)
 		},

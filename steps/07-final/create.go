@@ -38,6 +38,7 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	dropLabels(spec)
 	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
 	if err != nil {
 		return nil, nil, err

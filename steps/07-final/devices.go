@@ -112,7 +112,7 @@ func matchFile(dir int, name string, kind uint32, number uint64) error {
 	return nil
 }
 
-// bindDevice mounts the host's node of that name, if that is the same device.
+// bindDevice mounts the host's node of that name, if it is the same device.
 func (r *rootfs) bindDevice(name string, kind uint32, number uint64) error {
 	node, err := cloneMount(unix.AT_FDCWD, name, false)
 	if err == nil {

@@ -30,6 +30,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	if err := o.setProcess(spec, command); err != nil {
 		return 0, err
 	}
+	dropLabels(spec)
 	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
 	if err != nil {
 		return 0, err

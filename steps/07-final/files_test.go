@@ -172,7 +172,7 @@ func TestSysctlsGoToNoOtherFile(t *testing.T) {
 	r := openTestRootfs(t, newRootfs(t), "")
 	require.NoError(t, r.mountAll(s.Mounts, cgroup{}, true))
 	require.NoError(t, r.pivot())
-	require.EqualError(t, r.finish(s), "sysctl net.ipv4.ip_default_ttl: invalid cross-device link")
+	require.EqualError(t, r.finish(s), "sysctl net.ipv4.ip_default_ttl: open /proc/sys/net/ipv4/ip_default_ttl: invalid cross-device link")
 }
 
 // TestTheWorkingDirectoryIsInside is CVE-2024-21626.

@@ -33,8 +33,9 @@ func awaitConfig() (*initHalf, error) {
 	if err := c.channel.in.Decode(&c.initConfig); err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	if c.Inherit { // what the command must not have even then
-		return c, closeDescriptors(fd)
+	if c.Inherit { // but the channel, whose end says that init is the command
+		unix.CloseOnExec(fd)
+		return c, nil
 	}
 	return c, closeDescriptors(3)
 }
@@ -73,15 +74,11 @@ func (c *initHalf) file(number int) *os.File {
 // enterRootfs makes the root filesystem a mount of its own, in a mount
 // namespace with no ties to the host's.
 func (c *initHalf) enterRootfs() (err error) {
-	labels, err := setExecLabels(c.Spec.Process) // /proc is still the host's
-	for _, warning := range labels {
-		c.warn("%s", warning)
-	}
-	if err != nil {
+	if c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation, hasNamespace(c.Spec, specs.MountNamespace)); err != nil {
 		return err
 	}
-	c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation, hasNamespace(c.Spec, specs.MountNamespace))
-	return err
+	c.root.label = c.Spec.Linux.MountLabel
+	return nil
 }
 
 // mountFilesystems mounts what config.json lists.

@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -21,9 +20,11 @@ import (
 // openat2(2), for which the rootfs is the root; all else is done with what was
 // opened.
 type rootfs struct {
-	fd          int
-	hostDev     bool // /dev is a bind mount: nothing is made there
-	readonlyDev bool // when all is in it
+	fd       int
+	label    string   // of files in tmpfs, for SELinux
+	hostDev  bool     // /dev is a bind mount: nothing is made there
+	readonly []string // mounts that are to be so, when all is in them
+	empty    int      // directory that masks others, if there is one yet
 }
 
 const (
@@ -93,6 +94,28 @@ func isOn(fd int, magic int64) bool {
 	return unix.Fstatfs(fd, &fs) == nil && int64(fs.Type) == magic
 }
 
+// writeProc writes text to a file of /proc, after pivot, where an image could
+// have put another there, or mounts could: see CVE-2019-16884, CVE-2025-52881.
+func writeProc(name, text string) error {
+	proc, err := openat2(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY, unix.RESOLVE_NO_SYMLINKS)
+	if err != nil {
+		return fmt.Errorf("open /proc: %w", err)
+	}
+	defer unix.Close(proc)
+	if !isOn(proc, unix.PROC_SUPER_MAGIC) {
+		return errors.New("open /proc: it is not the kernel's")
+	}
+	fd, err := openat2(proc, name, unix.O_WRONLY, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS|unix.RESOLVE_NO_XDEV)
+	if err != nil {
+		return fmt.Errorf("open /proc/%s: %w", name, err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(text)); err != nil {
+		return fmt.Errorf("write /proc/%s: %w", name, err)
+	}
+	return nil
+}
+
 // chdirInside makes cwd the working directory, after pivot, and makes it where
 // it is missing. A descriptor of the host's that was left open would be a way
 // out by /proc/self/fd (CVE-2024-21626): the kernel must see it below the root.
@@ -128,6 +151,9 @@ func copyTree(from, to int) error {
 		return err
 	}
 	defer target.Close()
+	if err := os.CopyFS(target.Name(), source.FS()); err != nil {
+		return err
+	}
 	return fs.WalkDir(source.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || name == "." {
 			return err
@@ -136,44 +162,14 @@ func copyTree(from, to int) error {
 		if err != nil {
 			return err
 		}
-		switch info.Mode().Type() {
-		case fs.ModeDir:
-			err = target.Mkdir(name, 0o700)
-		case fs.ModeSymlink:
-			var link string
-			if link, err = source.Readlink(name); err == nil {
-				err = target.Symlink(link, name)
-			}
-		case 0:
-			err = copyFile(source, target, name)
-		default:
-			err = errors.New("tmpcopyup is for files, directories and links")
-		}
 		stat := info.Sys().(*syscall.Stat_t)
-		if err == nil {
-			err = target.Lchown(name, int(stat.Uid), int(stat.Gid))
-			if errors.Is(err, unix.EINVAL) { // the user namespace has no such id
-				err = nil
-			}
+		err = target.Lchown(name, int(stat.Uid), int(stat.Gid))
+		if err != nil && !errors.Is(err, unix.EINVAL) { // the user namespace has no such id
+			return err
 		}
-		if err == nil && info.Mode().Type() != fs.ModeSymlink {
-			err = target.Chmod(name, info.Mode()) // after chown(2), which takes set-user-ID away
+		if info.Mode().Type() == fs.ModeSymlink {
+			return nil
 		}
-		return err
+		return target.Chmod(name, info.Mode()) // after chown(2), which takes set-user-ID away
 	})
-}
-
-// copyFile copies a regular file. If it is now a fifo, opening does not wait.
-func copyFile(source, target *os.Root, name string) error {
-	in, err := source.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := target.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }

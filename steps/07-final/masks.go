@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -33,36 +32,36 @@ func (r *rootfs) finish(s *specs.Spec) error {
 	if err := setSysctls(s.Linux.Sysctl); err != nil { // before /proc/sys is read-only
 		return err
 	}
-	for _, name := range s.Linux.ReadonlyPaths {
-		if err := r.makeReadonly(path.Join("/", name)); err != nil && err != unix.ENOENT {
-			return fmt.Errorf("make read-only %s: %w", name, err)
-		}
+	if err := r.each("make read-only", s.Linux.ReadonlyPaths, coverReadonly); err != nil {
+		return err
 	}
-	empty := -1
-	for _, name := range s.Linux.MaskedPaths {
-		if err := r.mask(path.Join("/", name), &empty); err != nil && err != unix.ENOENT {
-			return fmt.Errorf("mask %s: %w", name, err)
-		}
+	if err := r.each("mask", s.Linux.MaskedPaths, r.mask); err != nil {
+		return err
 	}
 	if flag, ok := propagation(s.Linux.RootfsPropagation); ok {
 		if err := setPropagation(r.fd, flag); err != nil {
 			return fmt.Errorf("set propagation of /: %w", err)
 		}
 	}
-	for _, m := range []struct {
-		name string
-		is   bool
-	}{{"/dev", r.readonlyDev}, {"/", s.Root.Readonly}} {
-		if !m.is {
+	if s.Root.Readonly {
+		r.readonly = append(r.readonly, "/")
+	}
+	return r.each("make read-only", r.readonly, func(on int) error { return changeMount(on, readOnly, false) })
+}
+
+// each calls change for each of names that exists.
+func (r *rootfs) each(act string, names []string, change func(on int) error) error {
+	for _, name := range names {
+		on, err := r.open(path.Join("/", name), inRoot)
+		if err == unix.ENOENT {
 			continue
 		}
-		mnt, err := r.open(m.name, inRoot)
 		if err == nil {
-			err = changeMount(mnt, readOnly, false)
-			unix.Close(mnt)
+			err = change(on)
+			unix.Close(on)
 		}
 		if err != nil {
-			return fmt.Errorf("make %s read-only: %w", m.name, err)
+			return fmt.Errorf("%s %s: %w", act, name, err)
 		}
 	}
 	return nil
@@ -71,14 +70,9 @@ func (r *rootfs) finish(s *specs.Spec) error {
 // readOnly is what makes a mount so.
 var readOnly = unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
 
-// makeReadonly lays a read-only copy of itself over name, with what is mounted
-// below.
-func (r *rootfs) makeReadonly(name string) error {
-	on, err := r.open(name, inRoot)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(on)
+// coverReadonly lays a read-only copy of itself over the file on, with what is
+// mounted below.
+func coverReadonly(on int) error {
 	mnt, err := cloneMount(on, "", true)
 	if err != nil {
 		return err
@@ -90,16 +84,11 @@ func (r *rootfs) makeReadonly(name string) error {
 	return attach(mnt, on)
 }
 
-// mask lays /dev/null over name if it is a file, and an empty directory if it
-// is one: the first makes it, the others copy it, since only what is attached
+// mask lays /dev/null over on if it is a file, and an empty directory if it is
+// one: the first is made, the others are copies, since only what is attached
 // can be copied.
-func (r *rootfs) mask(name string, empty *int) error {
-	on, err := r.open(name, inRoot)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(on)
-	mnt := -1
+func (r *rootfs) mask(on int) error {
+	source := r.empty
 	if matchFile(on, "", unix.S_IFDIR, 0) != nil {
 		// A link of the image's in its place would be mounted, and open to
 		// write, where a mask should be (CVE-2025-31133).
@@ -111,17 +100,21 @@ func (r *rootfs) mask(name string, empty *int) error {
 		if err := matchFile(null, "", unix.S_IFCHR, unix.Mkdev(1, 3)); err != nil {
 			return fmt.Errorf("use /dev/null: %w", err)
 		}
-		mnt, err = cloneMount(null, "", false)
-	} else if *empty < 0 {
-		mnt, err = newFilesystem("tmpfs", "tmpfs", []string{"nr_blocks=1", "nr_inodes=1", "mode=755"},
+		source = null
+	} else if source == 0 {
+		var err error
+		r.empty, err = newFilesystem("tmpfs", "tmpfs", []string{"nr_blocks=1", "nr_inodes=1", "mode=755"},
 			unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
-		*empty = mnt // closed by execve(2)
-	} else {
-		mnt, err = cloneMount(*empty, "", false)
+		if err != nil {
+			return err
+		}
+		return attach(r.empty, on)
 	}
+	mnt, err := cloneMount(source, "", false)
 	if err != nil {
 		return err
 	}
+	defer unix.Close(mnt)
 	return attach(mnt, on)
 }
 
@@ -168,23 +161,10 @@ func validateSysctls(s *specs.Spec) error {
 	return nil
 }
 
-// setSysctls writes those that validateSysctls has seen, after pivot: neither
-// through a link nor to a file that is mounted over one, which could be any
-// other (CVE-2025-52881).
+// setSysctls writes those that validateSysctls has seen.
 func setSysctls(values map[string]string) error {
-	proc, err := openat2(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY, unix.RESOLVE_NO_SYMLINKS)
-	defer unix.Close(proc)
-	if len(values) > 0 && (err != nil || !isOn(proc, unix.PROC_SUPER_MAGIC)) {
-		return errors.New("set sysctls: /proc is not the kernel's")
-	}
 	for name, value := range values {
-		fd, err := openat2(proc, "sys/"+sysctlPath(name), unix.O_WRONLY,
-			unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
-		if err == nil {
-			_, err = unix.Write(fd, []byte(value))
-			unix.Close(fd)
-		}
-		if err != nil {
+		if err := writeProc("sys/"+sysctlPath(name), value); err != nil {
 			return fmt.Errorf("sysctl %s: %w", name, err)
 		}
 	}

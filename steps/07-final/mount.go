@@ -76,18 +76,12 @@ func mountRootfs() error {
 // volume is to tell the host of mounts, the ties stay until pivot. Without a
 // mount namespace of the container's own it is the host's: nothing is cut.
 func openRootfs(dir, propagation string, own bool) (*rootfs, error) {
-	dir, err := filepath.EvalSymlinks(dir)
-	if err == nil {
-		dir, err = filepath.Abs(dir)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find root filesystem: %w", err)
-	}
+	var err error
 	if !own {
 	} else if strings.TrimPrefix(propagation, "r") != "shared" {
 		err = mount("none", "/", "", unix.MS_REC|unix.MS_SLAVE, "")
-	} else { // but nothing is to appear where the rootfs lies
-		err = unix.EINVAL // "not a mount point"
+	} else if dir, err = filepath.EvalSymlinks(dir); err == nil {
+		err = unix.EINVAL // "not a mount point"; nothing is to appear where dir lies
 		for parent := dir; err == unix.EINVAL; parent = path.Dir(parent) {
 			err = unix.Mount("", parent, "", unix.MS_PRIVATE, "")
 		}
@@ -148,10 +142,9 @@ func (r *rootfs) mount(m specs.Mount) error {
 	}
 	mnt, isDir := -1, true
 	if o.bind && !o.remount {
-		mnt, err = cloneMount(unix.AT_FDCWD, m.Source, o.recursive)
-		if err == unix.EINVAL && !o.recursive { // or it is unbindable
-			return fmt.Errorf("open source: %w (what a user namespace keeps covered needs rbind)", err)
-		} else if err != nil {
+		// EINVAL if it is unbindable, or would uncover what a user namespace
+		// has locked: that needs rbind.
+		if mnt, err = cloneMount(unix.AT_FDCWD, m.Source, o.recursive); err != nil {
 			return fmt.Errorf("open source: %w", err)
 		}
 		defer unix.Close(mnt)
@@ -174,12 +167,15 @@ func (r *rootfs) mount(m specs.Mount) error {
 	if o.remount {
 		mnt = on
 	} else if !o.bind {
+		if r.label != "" && m.Type == "tmpfs" {
+			o.data = append(o.data, "context="+r.label)
+		}
 		if mnt, err = o.fill(m, on, existed); err != nil {
 			return err
 		}
 		defer unix.Close(mnt)
-		if target == "/dev" && o.readOnly() { // when all is in it, see finish
-			r.readonlyDev = true
+		if target == "/dev" && o.readOnly() {
+			r.readonly = append(r.readonly, target)
 			o.own.set &^= unix.MOUNT_ATTR_RDONLY
 			o.all.set &^= unix.MOUNT_ATTR_RDONLY
 		}
@@ -237,7 +233,6 @@ func isBelow(name, dir string) bool {
 // enter makes the rootfs the root of a container in the host's mount namespace,
 // where the root must stay what it is.
 func (r *rootfs) enter() error {
-	defer unix.Close(r.fd)
 	if err := unix.Fchdir(r.fd); err != nil {
 		return fmt.Errorf("enter root filesystem: %w", err)
 	}

@@ -18,6 +18,9 @@ func (c *initHalf) restrict() error {
 			return err
 		}
 	}
+	if err := setExecLabels(p); err != nil {
+		return err
+	}
 	if p.User.Umask != nil {
 		unix.Umask(int(*p.User.Umask))
 	}
