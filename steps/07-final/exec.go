@@ -122,8 +122,12 @@ func (s *state) listNamespaces(linux *specs.Linux) error {
 		if err != nil && ns.flag != unix.CLONE_NEWTIME { // which is new in Linux 5.6
 			return fmt.Errorf("find namespaces of container %s: %w", s.ID, err)
 		}
-		if ours, _ := os.Readlink("/proc/self/ns/" + ns.file); theirs != ours {
+		ours, _ := os.Readlink("/proc/self/ns/" + ns.file)
+		switch {
+		case theirs != ours:
 			linux.Namespaces = append(linux.Namespaces, specs.LinuxNamespace{Type: ns.kind, Path: path})
+		case ns.kind == specs.MountNamespace:
+			return fmt.Errorf("container %s has no mount namespace: the root directory would be the host's", s.ID)
 		}
 	}
 	return nil
