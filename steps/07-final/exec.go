@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
@@ -81,13 +80,9 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 func (o *options) setProcess(spec *specs.Spec, command []string) error {
 	p := spec.Process
 	if o.process != "" {
-		data, err := os.ReadFile(o.process)
-		if err != nil {
-			return fmt.Errorf("read process: %w", err)
-		}
 		spec.Process = &specs.Process{}
-		if err := json.Unmarshal(data, spec.Process); err != nil {
-			return fmt.Errorf("read process %s: %w", o.process, err)
+		if _, err := readJSON(o.process, spec.Process); err != nil {
+			return err
 		}
 		return validateProcess(spec.Process)
 	}

@@ -3,10 +3,8 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -202,20 +200,9 @@ func update(root, id, file string) error {
 	if s.Status == specs.StateStopped {
 		return errNotRunning
 	}
-	in := os.Stdin
-	if file != "-" {
-		if in, err = os.Open(file); err != nil {
-			return fmt.Errorf("open resources: %w", err)
-		}
-		defer in.Close()
-	}
 	var resources specs.LinuxResources
-	data, err := io.ReadAll(in)
-	if err == nil {
-		err = json.Unmarshal(data, &resources)
-	}
-	if err != nil {
-		return fmt.Errorf("read resources: %w", err)
+	if _, err := readJSON(file, &resources); err != nil {
+		return err
 	}
 	spec, err := s.spec()
 	if err != nil {
