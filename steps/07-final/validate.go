@@ -15,8 +15,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// readJSON reads v from a file, or from standard input when its name is "-", and
-// returns the text, too.
+// readJSON reads v from a file, or from standard input when its name is "-",
+// and returns the text, too.
 func readJSON(file string, v any) (text []byte, err error) {
 	if file == "-" {
 		text, err = io.ReadAll(os.Stdin)
