@@ -216,6 +216,15 @@ var step05 = []Fact{
 				t.ExpectRefusal(r)
 				t.ExpectThat(strings.Contains(r.Stderr, refusal.cause), refusal.cause+" on stderr", "another cause, or none")
 			}
+			if oneUser() {
+				return // to whom no directory is closed
+			}
+			closed := t.EmptyDir() // another's: no setting keeps him out of it
+			t.must(os.Chmod(closed, 0o700))
+			r := t.startAs(ordinary(), []string{"ROOTFS=" + closed}, "/probe", "args", "it", "ran").Wait()
+			t.ExpectRefusal(r)
+			other := strings.Contains(r.Stderr, "sudo") || strings.Contains(r.Stderr, "CAP_")
+			t.ExpectThat(!other, "no word of root's rights on stderr", r.Stderr)
 		},
 	},
 	{

@@ -66,7 +66,7 @@ var step07 = []Fact{
 		Despite: []string{"user", "seccomp"},
 		Because: "no_new_privs makes execve(2) ignore set-user-ID and file capabilities, for good",
 		LookAt:  "where no_new_privs is set",
-		Ours:    []string{"07-final/restrict.go initHalf.restrict"},
+		Ours:    []string{"07-final/restrict.go restrict"},
 		Read:    "PR_SET_NO_NEW_PRIVS(2const), execve(2)",
 		Show: func(t *Trial) {
 			t.Expect("euid 1000", t.Run("probe", "escalate").Stdout)
@@ -118,7 +118,7 @@ var step07 = []Fact{
 		Despite: []string{"user", "seccomp"},
 		Because: "files of /proc/sys are root's to write, whatever capabilities he has; others tell of the whole machine",
 		LookAt:  "which paths are made read-only and which covered, after the root is changed",
-		Ours:    []string{"07-final/masks.go defaultReadonlyPaths", "07-final/masks.go defaultMaskedPaths", "07-final/masks.go finishRootfs"},
+		Ours:    []string{"07-final/masks.go defaultReadonlyPaths", "07-final/masks.go defaultMaskedPaths", "07-final/masks.go finish"},
 		Read:    "proc(5), sysfs(5), mount(2)",
 		Show: func(t *Trial) {
 			inside := t.Inside()
@@ -140,7 +140,7 @@ var step07 = []Fact{
 		Despite: []string{"user", "seccomp"},
 		Because: "what is not in the bounding set no execve(2) gives, and a capability in a user namespace still opens much of the kernel",
 		LookAt:  "the five sets of the command",
-		Ours:    []string{"07-final/capabilities.go defaultCapabilities", "07-final/capabilities.go capabilities.dropBounding", "07-final/capabilities.go capabilities.apply"},
+		Ours:    []string{"07-final/capabilities.go defaultCapabilities", "07-final/capabilities.go dropBounding", "07-final/capabilities.go apply"},
 		Read:    "capabilities(7)",
 		Show: func(t *Trial) {
 			inside := t.Inside()
@@ -211,7 +211,7 @@ var step07 = []Fact{
 		Despite: []string{"user", "user,capabilities", "user,devices", "capabilities,devices"},
 		Because: "root may make any node, unless a user namespace or the missing CAP_MKNOD forbids it; and a cgroup says which can be opened",
 		LookAt:  "what the command may make, and which devices its cgroup allows",
-		Ours:    []string{"05-user/user.go asRoot", "07-final/devicefilter.go deviceRules", "07-final/capabilities.go defaultCapabilities"},
+		Ours:    []string{"07-final/devicefilter.go deviceRules", "05-user/user.go asRoot", "07-final/capabilities.go defaultCapabilities"},
 		Read:    "mknod(2), capabilities(7), cgroups(7)",
 		Show: func(t *Trial) {
 			t.ExpectNoAccess(t.Run("probe", "node", "1", "11"))
