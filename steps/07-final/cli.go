@@ -120,7 +120,7 @@ func dispatch(args []string) (status int, err error) {
 	}
 	switch {
 	case systemd:
-		return 0, commandError{errors.New("--systemd-cgroup is not supported: let the engine use cgroupfs (podman --cgroup-manager=cgroupfs; docker --exec-opt native.cgroupdriver=cgroupfs)"), 1}
+		return 0, commandError{errors.New(noSystemd), 1}
 	case showVersion:
 		fmt.Printf("containers-from-scratch version %s\ncommit: none\nspec: %s\ngo: %s\n", version, specs.Version, runtime.Version())
 		return 0, nil
