@@ -37,6 +37,9 @@ func create(root, id string, o createOptions) (err error) {
 // prepare is create, until only start is missing: it returns init, waiting.
 func prepare(root, id string, o createOptions) (s *state, c *container, err error) {
 	bundle, err := filepath.Abs(o.bundle)
+	if err == nil {
+		err = checkID(id)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
