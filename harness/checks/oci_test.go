@@ -139,12 +139,17 @@ func TestARuntimeKilledAtAnyCallLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestAThousandContainersLeaveNothing creates, starts and deletes them.
-func TestAThousandContainersLeaveNothing(t *testing.T) {
+// TestContainersInARowLeaveNothing creates, starts and deletes a hundred, with
+// STORM=full a thousand.
+func TestContainersInARowLeaveNothing(t *testing.T) {
 	tryHere(t)
 	o := newOCI(t)
 	before := observeHost()
-	for i := range storm(storm(1000)) {
+	n := storm(100)
+	if os.Getenv("STORM") == "full" {
+		n = 1000
+	}
+	for i := range n {
 		o.life(fmt.Sprint("c", i))
 	}
 	require.Empty(t, before.changed())
@@ -261,3 +266,37 @@ func TestHostileNamesAreRefusedAndQuoted(t *testing.T) {
 func plain(text string) bool {
 	return strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) < 0
 }
+
+// TestARefusedCreateLeavesNothing lets each use of these calls fail once: a create
+// that fails takes back what it has made, and says why.
+func TestARefusedCreateLeavesNothing(t *testing.T) {
+	tryHere(t)
+	o := newOCI(t)
+	before := observeHost()
+	refused := 0
+	for _, call := range []string{"mkdirat", "mount_setattr", "pivot_root", "sethostname", "socket", "umount2", "unshare", "cgroup"} {
+		for n := 1; ; n += 10 / storm(10) {
+			said, status := o.launch(append([]string{"/probe", "fail", call, itoa(n)}, o.words("create", "c")...)...)
+			if status == 0 || status == never { // it did without, or there is no such use
+				o.must("delete", "--force", "c")
+			}
+			if left := before.changed(); len(left) > 0 {
+				t.Fatalf("%s %d: status %d, leaves %s", call, n, status, oneLine(left))
+			}
+			entries, _ := os.ReadDir(o.root)
+			require.Empty(t, entries, "%s %d: %s", call, n, said)
+			if status == never {
+				break
+			} else if status != 0 {
+				require.Equal(t, 1, status, "%s %d: %s", call, n, said)
+				require.Regexp(t, `^(container: warning: [^\n]+\n)*container: [^\n]+\n$`, said, "%s %d", call, n)
+				refused++
+			}
+		}
+	}
+	require.Greater(t, refused, 5)
+	t.Logf("refused %d times", refused)
+}
+
+// never is the probe's status when a program made fewer calls.
+const never = 99

@@ -69,25 +69,26 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 				c.kill()
 			}
 			err = errors.Join(err, s.destroy(spec))
+			s, c = nil, nil
 		}
 	}()
 	if err = os.WriteFile(filepath.Join(s.dir, configFile), raw, 0o600); err != nil {
-		return nil, nil, err
+		return s, c, err
 	}
 	if err = s.save(); err != nil { // what is made from here on can be found again
-		return nil, nil, err
+		return s, c, err
 	}
 	listener, err := s.listen()
 	if err != nil {
-		return nil, nil, err
+		return s, c, err
 	}
 	defer listener.Close()
 	idmapped, sources, err := idmappedFiles(spec)
 	if err != nil {
-		return nil, nil, err
+		return s, c, err
 	}
 	if c, err = reexec(spec, preserved(o.preserveFDs), append([]*os.File{console, listener}, sources...)...); err != nil {
-		return nil, nil, explain(fmt.Errorf("create namespaces: %w", err))
+		return s, c, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	if err = group.create(spec.Linux.Resources); err != nil {
 		s.Cgroup = cgroup{} // nothing of it is ours
