@@ -109,7 +109,9 @@ func (s *state) kill(sig unix.Signal, all bool) error {
 		return err
 	}
 	defer unix.Close(pidfd)
-	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil {
+	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err == unix.ESRCH {
+		return errNotRunning
+	} else if err != nil {
 		return fmt.Errorf("send signal %d to container %s: %w", sig, s.ID, err)
 	}
 	if sig == unix.SIGKILL && s.Status == "paused" {
