@@ -4,7 +4,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -27,7 +26,7 @@ func readRawSpec(file string) (*specs.Spec, []byte, error) {
 		return nil, nil, fmt.Errorf("read configuration: %w", err)
 	}
 	spec := new(specs.Spec)
-	if err := json.Unmarshal(raw, spec); err != nil {
+	if err := unmarshal(raw, spec); err != nil {
 		return nil, nil, fmt.Errorf("read configuration %s: %w", file, err)
 	}
 	if spec.Linux == nil {
