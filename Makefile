@@ -100,6 +100,7 @@ engines: harness ## podman, docker and containerd
 carry: ## bring the later steps and the listings up to date
 	@go test ./harness -run TestCarried -count=1 -update
 	@go test ./harness/docs -count=1 -update
+	@go test ./harness/isolation -count=1 -update
 
 OURS = steps harness # and not work/, which is the learner's
 TESTDATA = ./harness/testdata/00-none ./harness/testdata/broken

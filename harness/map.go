@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -92,9 +93,36 @@ func measureMap() (m probe.Measurement, err error) {
 		m.Left = append(m.Left, probe.Omission{Name: "runc", Reason: noRunc.Error()})
 	}
 	for _, engine := range []string{"podman", "docker"} {
-		m.Left = append(m.Left, probe.Omission{Name: engine, Reason: "it would run on this machine, not in the throwaway one"})
+		column, err := b.engineColumn(engine)
+		if err != nil {
+			m.Left = append(m.Left, probe.Omission{Name: engine, Reason: err.Error()})
+			continue
+		}
+		m.Columns = append(m.Columns, column)
 	}
 	return m, nil
+}
+
+// engineColumn measures an engine's container, on this machine and compared
+// with it: an engine is too large for the throwaway one. Nothing but the probe
+// runs in it, which only looks.
+func (b built) engineColumn(engine string) (c probe.Column, err error) {
+	if arch := spec().Arch; arch != "" && arch != runtime.GOARCH {
+		return c, errors.New("this machine's is for " + runtime.GOARCH)
+	}
+	file := filepath.Join(b.dir, "bin", "probe")
+	words, err := sandbox.EngineCommand(engine, file)
+	if err != nil {
+		return c, err
+	}
+	var said bytes.Buffer
+	cmd := exec.Command(file, append([]string{"column", engine}, words...)...)
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return c, errors.New(strings.TrimSpace(said.String()))
+	}
+	return c, json.Unmarshal(out, &c)
 }
 
 // addRunc puts this machine's runc into the job, to be measured as well, or

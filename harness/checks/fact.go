@@ -18,7 +18,11 @@ type Fact struct {
 	Holds string
 	// Broken names the broken programs (testdata/broken) that fail a fact of
 	// the contract: without one it would not be known that the fact can fail.
+	// without-user,masks is step 07 without these protections.
 	Broken []string
+	// Despite lists protections without which the fact still holds at step 07,
+	// since others stop the same: so that one layer does not hide another's loss.
+	Despite []string
 
 	Because string   // the rule of the kernel, or of the contract, behind it
 	LookAt  string   // the place to look at in anybody's program

@@ -2,7 +2,10 @@
 
 package checks
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Steps are the programs, by number; the last one is the newest.
 var Steps = []string{"00-none", "01-uts", "02-pid", "03-mount", "04-cgroup", "05-user", "06-net", "07-final"}
@@ -10,7 +13,7 @@ var Steps = []string{"00-none", "01-uts", "02-pid", "03-mount", "04-cgroup", "05
 // Facts are all there are, in the order in which a learner meets them: first
 // what the steps add, then the contract.
 func Facts() []Fact {
-	return slices.Concat(step01, step02, step03, step04, step05, step06, mounts, contract, refused, signals, terminals)
+	return slices.Concat(step01, step02, step03, step04, step05, step06, step07, mounts, contract, refused, signals, terminals)
 }
 
 // FactsAt are the facts that hold at step n.
@@ -34,4 +37,19 @@ func ForLearner(facts []Fact, n int, failedLast string) []Fact {
 		return 2
 	}
 	return slices.SortedStableFunc(slices.Values(facts), func(a, b Fact) int { return rank(a) - rank(b) })
+}
+
+// ablations are the programs that are step 07 without something.
+func ablations() (names []string) {
+	for _, f := range Facts() {
+		for _, name := range f.Broken {
+			if strings.HasPrefix(name, "without-") {
+				names = append(names, "broken-"+name)
+			}
+		}
+		for _, protections := range f.Despite {
+			names = append(names, "broken-without-"+protections)
+		}
+	}
+	return names
 }

@@ -18,19 +18,19 @@ func TestTheDevContainersCgroupIsSharedOut(t *testing.T) {
 	tryHere(t)
 	h, found := hierarchyOf("memory")
 	require.True(t, found)
-	root := h.mount.Target + "/nested"
+	root := h.Root + "/nested"
 	require.NoError(t, os.Mkdir(root, 0o755))
 	defer func() { require.NoError(t, pristine.restore()) }()
 	sleeper := exec.Command("sleep", "60")
 	require.NoError(t, sleeper.Start())
 	defer func() { _ = sleeper.Process.Kill(); _ = sleeper.Wait() }()
 	require.NoError(t, os.WriteFile(root+"/cgroup.procs", []byte(itoa(sleeper.Process.Pid)), 0))
-	if h.v2 {
+	if h.V2 {
 		require.Error(t, os.WriteFile(root+"/cgroup.subtree_control", []byte("+memory"), 0), "it is busy")
 	}
 	out, err := exec.Command("sh", texts+"/nest", root).CombinedOutput()
 	require.NoError(t, err, string(out))
-	if !h.v2 {
+	if !h.V2 {
 		require.NoDirExists(t, root+"/init")
 		return
 	}

@@ -17,6 +17,8 @@ var step06 = []Fact{
 	{
 		Claim:   "it does not reach what serves the host alone",
 		Holds:   "------+",
+		Broken:  []string{"without-network"},
+		Despite: []string{"user"},
 		Because: "loopback addresses and the names of abstract sockets are of one network namespace",
 		LookAt:  "where the network namespace is made, and its lo set up",
 		Ours:    []string{"06-net/main.go run", "06-net/main.go initProcess", "06-net/net.go configureNetwork"},
@@ -49,11 +51,13 @@ var step06 = []Fact{
 	},
 	{
 		Claim:   "it gets no packet socket",
-		Holds:   "-----+-",
+		Holds:   "-----+-+",
+		Broken:  []string{"without-capabilities"},
+		Despite: []string{"user", "seccomp"},
 		Because: "CAP_NET_RAW counts in the user namespace that owns the network namespace: in a network of its own, root may listen",
-		LookAt:  "where the user namespace is made, and no network namespace",
-		Ours:    []string{"05-user/main.go run"},
-		Read:    "packet(7), user_namespaces(7)",
+		LookAt:  "where the user namespace is made, and no network namespace; from step 07 on, which capabilities the command has",
+		Ours:    []string{"05-user/main.go run", "07-final/capabilities.go defaultCapabilities"},
+		Read:    "packet(7), user_namespaces(7), capabilities(7)",
 		Show: func(t *Trial) {
 			t.Expect("packet socket: operation not permitted", t.Run("probe", "sniff").Stdout)
 		},
@@ -165,7 +169,7 @@ var step06 = []Fact{
 			unplug("foreign0") // who shares a bridge shares its subnet, also if another is free again
 			t.Expect(second.subnet, t.network().subnet)
 			t.foreignBridge("foreign1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-			if containerRoot() != 0 { // else it is an ordinary user's, and a warning
+			if !oneUser() { // else it is an ordinary user's, and a warning
 				t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
 			}
 		},
@@ -187,6 +191,14 @@ var step06 = []Fact{
 			t.must(err)
 			addresses, _ := i.Addrs()
 			t.Expect("[] down", fmt.Sprint(addresses, map[bool]string{false: " down"}[i.Flags&net.FlagUp != 0]))
+
+			unplug(name)
+			t.foreignBridge(name)
+			address, err := netlink.ParseAddr("192.0.2.1/24")
+			t.must(err)
+			t.must(netlink.AddrAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}, address))
+			t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
+			t.ExpectThat(interfaceWith("192.0.2.1") != nil, "the address 192.0.2.1 still there", "none")
 		},
 	},
 	{

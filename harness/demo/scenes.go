@@ -73,4 +73,10 @@ var Scenes = map[int]Scene{
 		{Host, "Its other end hangs on a bridge.", "grep -o cfs0 /proc/net/dev", "cfs0"},
 		{Host, "", "kill $!; rm /tmp/said", ""},
 	}},
+	7: {"no right that it does not need", []Line{
+		{"06-net", "In step 06 root asks the kernel for what it likes. The attack:", "mount -t tmpfs none /mnt 2>/dev/null && echo mounted || echo refused", "mounted"},
+		{"07-final", "Step 07, the same attack:", "mount -t tmpfs none /mnt 2>/dev/null && echo mounted || echo refused", "refused"},
+		{"07-final", "", "sleep 4444 & id -u", "0"},
+		{Host, "The proof: no new privileges, and a filter of system calls.", "for p in $(grep -ls 4444 /proc/[0-9]*/cmdline); do grep -E 'NoNewPrivs|Seccomp:' ${p%cmdline}status; done 2>/dev/null | cut -f 2", "1\n2"},
+	}},
 }

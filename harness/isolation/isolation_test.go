@@ -18,14 +18,14 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// recorded is what make map measured in a virtual machine, of all steps up to
-// 06, and of runc.
+// recorded is what make map measured in a virtual machine, of all steps,
+// and of runc.
 func recorded(t *testing.T) probe.Measurement {
 	data, err := os.ReadFile("testdata/vm.json")
 	require.NoError(t, err)
 	m, err := probe.Decode(data)
 	require.NoError(t, err)
-	require.Len(t, m.Columns, 9)
+	require.Len(t, m.Columns, 10)
 	return m
 }
 
@@ -69,10 +69,13 @@ func TestBoldSaysNothingElse(t *testing.T) {
 // TestThePictureIsWhatTheMeasurementGives, the recorded one; the check of the
 // same name in a sandbox measures anew.
 func TestThePictureIsWhatTheMeasurementGives(t *testing.T) {
+	if *update {
+		require.NoError(t, os.WriteFile("map.svg", []byte(Picture(recorded(t))), 0o644))
+	}
 	want, err := os.ReadFile("map.svg")
 	require.NoError(t, err)
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(Picture(recorded(t)), "\n")); diff != "" {
-		t.Errorf("harness/isolation/map.svg (-committed +drawn):\n%s\nrun: make harness && .build/harness map picture", diff)
+		t.Errorf("harness/isolation/map.svg (-committed +drawn):\n%s\nrun: make carry", diff)
 	}
 }
 
@@ -91,6 +94,7 @@ func TestADrawingFollowsTheMeasurement(t *testing.T) {
 		"memory":     func(c *probe.Column, _ probe.Column) { c.Outside.Limits.Memory = 0 },
 		"user":       func(c *probe.Column, h probe.Column) { c.Outside.Namespaces["user"] = h.Outside.Namespaces["user"] },
 		"interfaces": func(c *probe.Column, _ probe.Column) { c.Inside.Interfaces = nil },
+		"calls":      func(c *probe.Column, _ probe.Column) { c.Inside.Capabilities["Seccomp"] = "2" },
 		"queues":     func(c *probe.Column, _ probe.Column) { c.Outside.Namespaces["ipc"] = "ipc:[1]" },
 	} {
 		m := recorded(t)
@@ -153,4 +157,25 @@ func TestThePageNeedsNothingElse(t *testing.T) {
 	for _, word := range []string{"http:", "https:", "src=", "url(", "@import", "<link", "<script"} {
 		require.NotContains(t, page, word)
 	}
+}
+
+// TestAnEngineIsComparedWithItsOwnHost: on another machine the numbers of
+// namespaces mean nothing.
+func TestAnEngineIsComparedWithItsOwnHost(t *testing.T) {
+	m := recorded(t)
+	own := func(c probe.Column) Sharing {
+		for _, r := range NewTable(probe.Measurement{Columns: []probe.Column{m.Columns[0], c}}).Rows {
+			if r.Name == "user namespace" {
+				return r.Cells[1].Sharing
+			}
+		}
+		return Partly
+	}
+	engine := m.Columns[9]
+	engine.Outside.Namespaces = map[string]string{"user": "user:[7]"}
+	require.Equal(t, Own, own(engine))
+	engine.Base = &probe.Column{Outside: probe.Outside{Namespaces: map[string]string{"user": "user:[7]"}}}
+	require.Equal(t, Shared, own(engine))
+	m.Columns = append(m.Columns, engine)
+	require.Contains(t, Terminal(m, 80, false), "runc: on this machine and compared with it")
 }

@@ -27,21 +27,23 @@ type figure struct {
 func Page(m probe.Measurement) (string, error) {
 	data := struct {
 		Sandbox, Kernel string
+		Elsewhere       string
 		Figures         []figure
 		Table           Table
 		Left            []probe.Omission
-	}{m.Sandbox, m.Kernel, nil, NewTable(m), nil}
+	}{m.Sandbox, m.Kernel, elsewhere(m), nil, NewTable(m), nil}
 	for _, left := range m.Left {
 		data.Left = append(data.Left, probe.Omission{Name: printable(left.Name), Reason: printable(left.Reason)})
 	}
 	for i, c := range m.Columns[min(1, len(m.Columns)):] {
-		before := m.Columns[0] // what is no step is compared with the host
+		host := hostOf(c, m)
+		before := host // what is no step is compared with the host
 		if c.Series {
 			before = m.Columns[i]
 		}
 		data.Figures = append(data.Figures, figure{
 			Name:    printable(c.Name),
-			Drawing: template.HTML(Drawing(c, m.Columns[0], before)),
+			Drawing: template.HTML(Drawing(c, host, before)),
 			Changes: changes(data.Table, i+1, c.Series),
 		})
 	}

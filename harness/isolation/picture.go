@@ -109,7 +109,7 @@ func (f fact) spans(columns []probe.Column) (list []span) {
 // step that gives the container its own. It says nothing that differs between
 // two measurements of the same programs.
 func Picture(m probe.Measurement) string {
-	const label, column, head = 150, 98, 34
+	const label, column, head = 150, 104, 34
 	columns := series(m)
 	rows := drawn()
 	width := label + column*len(columns) + 8
@@ -166,7 +166,7 @@ func series(m probe.Measurement) (columns []probe.Column) {
 func pictureName(name string) string {
 	if short, ok := map[string]string{
 		"process number": "process numbers", "the host's files": "files", "its user outside": "users",
-		"interfaces": "network", "ipc namespace": "message queues",
+		"interfaces": "network", "ipc namespace": "message queues", "seccomp filter": "system calls",
 	}[name]; ok {
 		return short
 	}

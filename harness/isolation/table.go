@@ -1,6 +1,10 @@
 package isolation
 
-import "containers-from-scratch/harness/probe"
+import (
+	"strings"
+
+	"containers-from-scratch/harness/probe"
+)
 
 // A Table is the map: a row per fact, a cell per column.
 type Table struct {
@@ -42,7 +46,7 @@ func NewTable(m probe.Measurement) Table {
 func (f fact) row(m probe.Measurement) Row {
 	row := Row{Name: f.name, Read: f.read}
 	for i, c := range m.Columns {
-		cell := Cell{Column: printable(c.Name), Text: printable(f.value(c)), Sharing: f.sharing(c, m.Columns[0])}
+		cell := Cell{Column: printable(c.Name), Text: printable(f.value(c)), Sharing: f.sharing(c, hostOf(c, m))}
 		if i > 0 && c.Series {
 			before := row.Cells[i-1]
 			cell.Same = before.Sharing == cell.Sharing &&
@@ -51,4 +55,26 @@ func (f fact) row(m probe.Measurement) Row {
 		row.Cells = append(row.Cells, cell)
 	}
 	return row
+}
+
+// hostOf is the column that a column is compared with.
+func hostOf(c probe.Column, m probe.Measurement) probe.Column {
+	if c.Base != nil {
+		return *c.Base
+	}
+	return m.Columns[0]
+}
+
+// elsewhere names the columns that have another host, and says so.
+func elsewhere(m probe.Measurement) string {
+	var names []string
+	for _, c := range m.Columns {
+		if c.Base != nil {
+			names = append(names, printable(c.Name))
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return strings.Join(names, " and ") + ": on this machine and compared with it, with --network none"
 }

@@ -39,6 +39,9 @@ func Terminal(m probe.Measurement, width int, bold bool) string {
 		from = to
 	}
 	b.WriteString("\n" + legend + "\n")
+	if note := elsewhere(m); note != "" {
+		b.WriteString(note + "\n")
+	}
 	for _, left := range m.Left {
 		fmt.Fprintf(&b, "left out: %s: %s\n", printable(left.Name), printable(left.Reason))
 	}

@@ -18,6 +18,9 @@ type Column struct {
 	Series  bool // a step of the course: it is compared with the column before it
 	Inside  Report
 	Outside Outside
+	// Base is the host of this column, where that is not the first column's:
+	// an engine runs on the machine itself, not in the throwaway one.
+	Base *Column `json:",omitempty"`
 }
 
 // An Omission is a column that there is not, and why.

@@ -41,6 +41,9 @@ func unmarshalValue(data []byte, v reflect.Value) error {
 				part, found = other, true
 			}
 		}
+		if v.Type().Field(i).Anonymous { // its fields are in the same object
+			part, found = data, true
+		}
 		if found && v.Type().Field(i).IsExported() {
 			if err := unmarshalValue(part, v.Field(i)); err != nil {
 				return err

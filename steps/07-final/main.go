@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -31,15 +32,19 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 		return runAsRoot()
 	}
 	spec := defaultSpec(command)
-	o.apply(spec)
+	if err := o.apply(spec); err != nil {
+		return 0, err
+	}
 	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
 	if err != nil {
 		return 0, err
 	}
-	if spec.Root.Path, err = prepareRootfs(); err != nil {
-		return 0, explain(err)
+	if spec.Root != nil {
+		if spec.Root.Path, err = prepareRootfs(); err != nil {
+			return 0, explain(err)
+		}
 	}
-	c, err := reexec(spec, nil)
+	c, err := reexec(spec, nil, nil, nil)
 	if err != nil {
 		return 0, explain(fmt.Errorf("create namespaces: %w", err))
 	}
@@ -81,9 +86,6 @@ type initConfig struct {
 	Keyring      bool         // a session keyring of its own
 	Inherit      bool         // what is open when init starts stays open
 	Preserve     int          // descriptors from 3 on, for the command
-	Console      bool         // the next descriptor: where the terminal goes
-	Listener     bool         // the one after: where start is awaited
-	IDMapped     []int        // the mounts whose sources follow
 	ID           string       // names the keyring
 	State        *specs.State // for the hooks inside
 }
@@ -95,10 +97,12 @@ func initProcess() error {
 	if err != nil {
 		return err
 	}
-	prepare := []func() error{
+	namespaces := []func() error{
 		c.hideCgroup,       // from here on /proc/self/cgroup is "/"
 		c.setHostname,      //
 		c.configureNetwork, // lo, and eth0 where there is one
+	}
+	files := []func() error{
 		c.enterRootfs,      // mounts are private; the root filesystem is one
 		c.mountFilesystems, // /proc, /dev, and what else config.json lists
 		c.createDevices,    //
@@ -106,18 +110,22 @@ func initProcess() error {
 		c.pivotRoot,        // the old root is gone
 		c.finishRootfs,     // what of it is masked, and what read-only
 	}
-	if c.Exec {
-		prepare = nil // the runtime joined the namespaces
-	}
-	for _, prepare := range append(prepare,
-		c.openTerminal,
+	command := []func() error{
+		c.openTerminal,   //
 		c.enterDirectory, //
 		c.findCommand,    // a command that is missing must not be started
 		c.awaitStart,     //
 		c.runStartHooks,  //
 		c.restrict,       // user, capabilities: all that the command must not have
 		c.execute,
-	) {
+	}
+	if c.Exec {
+		namespaces = nil // the runtime joined them
+	}
+	if c.Exec || c.Spec.Root == nil { // run --without mount
+		files = nil
+	}
+	for _, prepare := range slices.Concat(namespaces, files, command) {
 		if err := prepare(); err != nil {
 			return c.fail(explain(err))
 		}

@@ -7,9 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -99,20 +102,46 @@ func withoutNamespace(linux *specs.Linux, kind specs.LinuxNamespaceType) {
 	linux.Namespaces = slices.DeleteFunc(linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == kind })
 }
 
+// bindHost makes of the mount on destination one of what the host has there:
+// in a user namespace, /proc and /sys can only be mounted by who also has the
+// PID and the network namespace, see mount_namespaces(7).
+func bindHost(spec *specs.Spec, destination string) {
+	for i, m := range spec.Mounts {
+		if m.Destination == destination {
+			flags := slices.DeleteFunc(m.Options, func(option string) bool { return strings.Contains(option, "=") })
+			spec.Mounts[i] = specs.Mount{Destination: destination, Type: "bind", Source: destination, Options: append(flags, "rbind")}
+		}
+	}
+}
+
 // apply changes spec as the flags say.
-func (o *runOptions) apply(spec *specs.Spec) {
+func (o *runOptions) apply(spec *specs.Spec) error {
 	spec.Hostname = o.hostname
-	*spec.Linux.Resources.Pids.Limit = o.pids
+	if err := o.limit(spec.Linux.Resources); err != nil {
+		return err
+	}
 	for _, protection := range o.without {
 		switch protection {
 		case "uts":
 			spec.Hostname = ""
 			withoutNamespace(spec.Linux, specs.UTSNamespace)
-		case "pid", "mount", "cgroup", "network", "ipc":
-			withoutNamespace(spec.Linux, specs.LinuxNamespaceType(protection))
+		case "pid":
+			withoutNamespace(spec.Linux, specs.PIDNamespace)
+			bindHost(spec, "/proc")
+		case "mount": // nor a root of its own
+			withoutNamespace(spec.Linux, specs.MountNamespace)
+			spec.Root, spec.Mounts = nil, nil
+		case "cgroup":
+			withoutNamespace(spec.Linux, specs.CgroupNamespace)
 		case "user":
 			withoutNamespace(spec.Linux, specs.UserNamespace)
 			spec.Linux.UIDMappings, spec.Linux.GIDMappings = nil, nil
+		case "network":
+			withoutNamespace(spec.Linux, specs.NetworkNamespace)
+			bindHost(spec, "/sys")
+		case "ipc":
+			withoutNamespace(spec.Linux, specs.IPCNamespace)
+			spec.Mounts = slices.DeleteFunc(spec.Mounts, func(m specs.Mount) bool { return m.Type == "mqueue" })
 		case "capabilities":
 			all := describe().Linux.Capabilities
 			spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
@@ -122,6 +151,10 @@ func (o *runOptions) apply(spec *specs.Spec) {
 			spec.Process.NoNewPrivileges = false
 		case "masks":
 			spec.Linux.MaskedPaths, spec.Linux.ReadonlyPaths = nil, nil
+		case "devices":
+			spec.Linux.Resources.Devices = []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}
+			bindHost(spec, "/dev")
+			spec.Mounts = slices.DeleteFunc(spec.Mounts, func(m specs.Mount) bool { return strings.HasPrefix(m.Destination, "/dev/") })
 		case "environment":
 			spec.Process.Env = os.Environ()
 		}
@@ -129,4 +162,38 @@ func (o *runOptions) apply(spec *specs.Spec) {
 	if !privileged() && hasNamespace(spec, specs.UserNamespace) {
 		spec.Linux.UIDMappings, spec.Linux.GIDMappings = defaultMappings(os.Geteuid(), 1), defaultMappings(os.Getegid(), 1)
 	}
+	return nil
+}
+
+// limit sets the limits that have flags.
+func (o *runOptions) limit(r *specs.LinuxResources) error {
+	memory, err := parseSize(o.memory)
+	if err != nil {
+		return err
+	}
+	if o.pids < 1 {
+		return fmt.Errorf("pids-limit %d leaves no room for the command", o.pids)
+	}
+	// The kernel takes from 1 ms on, see cgroup-v2.rst; NaN is not a number.
+	if !(o.cpus >= 0.01 && o.cpus <= 10000) {
+		return fmt.Errorf("cpus %v is not between 0.01 and 10000", o.cpus)
+	}
+	*r.Memory.Limit, *r.Memory.Swap, *r.Pids.Limit = memory, memory, o.pids
+	*r.CPU.Quota = int64(o.cpus * float64(*r.CPU.Period))
+	return nil
+}
+
+// parseSize reads a number of bytes such as 64m.
+func parseSize(size string) (int64, error) {
+	digits, shift := size, 0
+	if last := len(size) - 1; last > 0 {
+		if unit := strings.IndexByte("kmg", size[last]|0x20); unit >= 0 {
+			digits, shift = size[:last], 10*(1+unit)
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 1 || n > math.MaxInt64>>shift {
+		return 0, fmt.Errorf("memory %q is not a number of bytes, with k, m or g", size)
+	}
+	return n << shift, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -143,10 +144,29 @@ func prepareRootfs() (dir string, err error) {
 		}
 		return dir, nil
 	}
+	if err == nil {
+		err = removeLinks()
+	}
 	if err == nil && privileged() {
 		err = handOver()
 	}
 	return dir, err
+}
+
+// removeLinks removes the links that the root filesystem has where something
+// is to be mounted: /proc -> ../proc would lead outside. It removes them in the
+// layer that takes the writes; those of a bundle stay, and create refuses them.
+func removeLinks() error {
+	for _, m := range defaultMounts() {
+		name := m.Destination[1:]
+		if _, err := os.Readlink(name); err != nil || strings.Contains(name, "/") {
+			continue // no link, or below one of the others
+		}
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // handOver gives the container's root what it needs of ours: / and, where they

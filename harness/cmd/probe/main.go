@@ -23,6 +23,7 @@ var verbs = map[string]func(args []string) error{
 	"below":        below,        // make cgroups below its own
 	"block":        block,        // PROG [ARG...]: run PROG with SIGTERM blocked
 	"breakout":     breakout,     // FILE: leave a chroot, then read FILE
+	"column":       column,       // NAME WORD...: what the engine called by WORD... makes of a command, as JSON
 	"converse":     converse,     // run lines in shells on the host and in containers, as JSON
 	"cgroupless":   cgroupless,   // PROG [ARG...]: run PROG, which gets no new cgroup namespace
 	"crowded":      crowded,      // MOUNT DIR PROG [ARG...]: run PROG in cgroup DIR, the root of those on MOUNT
@@ -59,6 +60,15 @@ var verbs = map[string]func(args []string) error{
 	"sniff":        sniff,        // print what is sent to port 9, until stdin ends
 	"early":        early,        // SIGNAL PROG run CMD [ARG...]: send PROG SIGNAL when it is about to execute CMD
 	"late":         late,         // PROG [ARG...]: run PROG, whose first mkdirat gets EPERM when all else waits
+	"escalate":     escalate,     // run as user 1000 a set-user-ID file of root, print as whom it ran
+	"euid":         euid,         // print the effective user id
+	"key":          key,          // print the secret of a key in the session keyring
+	"keyed":        keyed,        // SECRET PROG [ARG...]: run PROG with a key in its session keyring
+	"mounts":       mounts,       // TYPE: mount a filesystem of TYPE on /tmp
+	"nested":       nested,       // TYPE: the same in a user namespace of its own
+	"node":         node,         // MAJOR MINOR: make that device, open it
+	"shm":          shm,          // KEY [TEXT]: print what a segment of shared memory holds, or make it hold TEXT
+	"surface":      surface,      // print which calls of the kernel's rarer ones come through to it
 	"refuse":       refuse,       // SYSCALL PROG [ARG...]: run PROG until each SYSCALL has failed once
 }
 

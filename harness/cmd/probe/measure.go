@@ -99,6 +99,37 @@ func measureColumn(name string) (column probe.Column, err error) {
 	return column, err
 }
 
+// column prints a probe.Column of WORDS, an engine that runs the words after
+// them in a container. It may be called outside a sandbox: nothing but the
+// probe runs, and it only looks.
+func column(args []string) error {
+	token := strings.ToLower(rand.Text()[:10])
+	self := []string{"/probe", "stay", token}
+	base := probe.Column{Name: "host", Inside: probe.Observe()}
+	if err := lookAt(os.Getpid(), &base.Outside); err != nil {
+		return err
+	}
+	base.Outside.Reads, base.Outside.Writes = true, true
+	c := probe.Column{Name: args[0], Base: &base}
+	words := append(args[1:len(args):len(args)], self...)
+	err := whileItStays(exec.Command(words[0], words[1:]...), func(inside probe.Stay) error {
+		c.Inside = inside.Report
+		// No file is made in the / of a real machine: what is in it is known.
+		c.Outside.Reads = !slices.ContainsFunc(base.Inside.Root, func(name string) bool { return !slices.Contains(inside.Root, name) })
+		_, err := os.Stat("/" + probe.InsideMark(token))
+		c.Outside.Writes = err == nil
+		pid, err := processCalled(self)
+		if err != nil {
+			return err
+		}
+		return lookAt(pid, &c.Outside)
+	})
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(c)
+}
+
 // whileItStays starts cmd, which becomes or brings up `probe stay`, calls look
 // with what that says, and then ends it. A program that fails is told with the
 // last line of what it says.

@@ -1,0 +1,78 @@
+//go:build linux
+
+package main
+
+import (
+	"math"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/stretchr/testify/require"
+)
+
+// theFlags are those of `run CMD` with their default values.
+func theFlags() runOptions {
+	return runOptions{hostname: "container", memory: "64m", pids: 64, cpus: 0.5}
+}
+
+func TestTheFlagsDefaultsAreTheConfigurations(t *testing.T) {
+	spec, o := defaultSpec([]string{"sh"}), theFlags()
+	require.NoError(t, o.apply(spec))
+	want := defaultSpec([]string{"sh"})
+	spec.Linux.UIDMappings, spec.Linux.GIDMappings = want.Linux.UIDMappings, want.Linux.GIDMappings // an ordinary user's are others
+	require.Equal(t, want, spec)
+	require.NoError(t, validate(spec))
+}
+
+func TestLimitsComeFromTheFlags(t *testing.T) {
+	spec, o := defaultSpec([]string{"sh"}), theFlags()
+	o.memory, o.pids, o.cpus = "3g", 7, 1.5
+	require.NoError(t, o.apply(spec))
+	r := spec.Linux.Resources
+	require.Equal(t, []int64{3 << 30, 3 << 30, 7, 150000}, []int64{*r.Memory.Limit, *r.Memory.Swap, *r.Pids.Limit, *r.CPU.Quota})
+	for _, wrong := range []func(o *runOptions){
+		func(o *runOptions) { o.memory = "much" },
+		func(o *runOptions) { o.pids = 0 },
+		func(o *runOptions) { o.cpus = 0 },
+		func(o *runOptions) { o.cpus = math.NaN() },
+		func(o *runOptions) { o.cpus = math.Inf(1) },
+	} {
+		o := theFlags()
+		wrong(&o)
+		require.Error(t, o.apply(defaultSpec([]string{"sh"})), o)
+	}
+}
+
+func TestSizesHaveUnits(t *testing.T) {
+	for size, want := range map[string]int64{"1": 1, "4096": 4096, "2k": 2 << 10, "2K": 2 << 10, "64m": 64 << 20, "8G": 8 << 30} {
+		got, err := parseSize(size)
+		require.NoError(t, err, size)
+		require.Equal(t, want, got, size)
+	}
+	for _, size := range []string{"", "m", "0", "0k", "-1", "-1m", "1.5g", "64mb", "1t", "9223372036854775807k", "9223372036854775808", "1 m", "0x10"} {
+		_, err := parseSize(size)
+		require.Error(t, err, size)
+	}
+}
+
+// TestEachProtectionCanBeLeftOut says of each what differs then; that it also
+// makes a difference inside is for the facts of step 07 to show.
+func TestEachProtectionCanBeLeftOut(t *testing.T) {
+	beyondConfig := map[string]bool{"limits": true, "descriptors": true, "keyring": true}
+	for _, protection := range protections {
+		spec, o := defaultSpec([]string{"sh"}), theFlags()
+		o.without = []string{protection}
+		require.NoError(t, o.apply(spec))
+		if want := defaultSpec([]string{"sh"}); beyondConfig[protection] {
+			want.Linux.UIDMappings, want.Linux.GIDMappings = spec.Linux.UIDMappings, spec.Linux.GIDMappings
+			require.Equal(t, want, spec, protection)
+		} else {
+			require.NotEqual(t, want, spec, protection)
+		}
+	}
+	spec, o := defaultSpec([]string{"sh"}), theFlags()
+	o.without = protections
+	require.NoError(t, o.apply(spec))
+	require.Empty(t, spec.Linux.Namespaces)
+	require.Equal(t, []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}, spec.Linux.Resources.Devices)
+}
