@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +23,7 @@ func readJSON(file string, v any) (text []byte, err error) {
 		text, err = os.ReadFile(file)
 	}
 	if err == nil {
-		err = json.Unmarshal(text, v)
+		err = unmarshal(text, v)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
