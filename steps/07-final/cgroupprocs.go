@@ -131,6 +131,14 @@ func (c cgroup) remove() (first error) {
 	return first
 }
 
+// removeEmpty removes what nobody is in, as a runtime leaves it that is killed
+// right after it has made it.
+func (c cgroup) removeEmpty() {
+	for _, dir := range c.directories() {
+		unix.Rmdir(dir)
+	}
+}
+
 // await asks until done, for ten seconds at most, and tells whether it is. v1
 // has no event that could be waited for, and no version has one for the last
 // switch of a process, when it leaves the cgroup.

@@ -133,6 +133,5 @@ func (c *initHalf) openTerminal() error {
 // enterDirectory makes process.cwd the working directory, and makes it where
 // the image has none.
 func (c *initHalf) enterDirectory() error {
-	os.MkdirAll(c.Spec.Process.Cwd, 0o755) // the next line tells
 	return chdirInside(c.Spec.Process.Cwd)
 }

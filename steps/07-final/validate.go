@@ -60,6 +60,11 @@ func loadSpec(bundle string) (*specs.Spec, []byte, error) {
 	if !filepath.IsAbs(spec.Root.Path) {
 		spec.Root.Path = filepath.Join(bundle, spec.Root.Path)
 	}
+	for i, m := range spec.Mounts {
+		if o, err := parseMountOptions(m.Options); err == nil && o.bind && !filepath.IsAbs(m.Source) {
+			spec.Mounts[i].Source = filepath.Join(bundle, m.Source)
+		}
+	}
 	return spec, raw, nil
 }
 
