@@ -34,8 +34,9 @@ func (c *initHalf) findCommand() (err error) {
 		name, value, _ := strings.Cut(variable, "=")
 		os.Setenv(name, value)
 	}
-	if _, told := os.LookupEnv("HOME"); !told { // engines leave it to the runtime
-		c.Spec.Process.Env = append(c.Spec.Process.Env, "HOME="+homeOf(c.Spec.Process.User.UID))
+	if os.Getenv("HOME") == "" { // engines leave it to the runtime
+		env := slices.DeleteFunc(c.Spec.Process.Env, func(v string) bool { return v == "HOME=" })
+		c.Spec.Process.Env = append(env, "HOME="+homeOf(c.Spec.Process.User.UID))
 	}
 	if c.Spec.Process.Args == nil { // then start fails
 		return nil

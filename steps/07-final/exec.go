@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
@@ -81,13 +80,9 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 func (o *options) setProcess(spec *specs.Spec, command []string) error {
 	p := spec.Process
 	if o.process != "" {
-		data, err := os.ReadFile(o.process)
-		if err != nil {
-			return fmt.Errorf("read process: %w", err)
-		}
 		spec.Process = &specs.Process{}
-		if err := json.Unmarshal(data, spec.Process); err != nil {
-			return fmt.Errorf("read process %s: %w", o.process, err)
+		if _, err := readJSON(o.process, spec.Process); err != nil {
+			return err
 		}
 		return validateProcess(spec.Process)
 	}
@@ -122,8 +117,12 @@ func (s *state) listNamespaces(linux *specs.Linux) error {
 		if err != nil && ns.flag != unix.CLONE_NEWTIME { // which is new in Linux 5.6
 			return fmt.Errorf("find namespaces of container %s: %w", s.ID, err)
 		}
-		if ours, _ := os.Readlink("/proc/self/ns/" + ns.file); theirs != ours {
+		ours, _ := os.Readlink("/proc/self/ns/" + ns.file)
+		switch {
+		case theirs != ours:
 			linux.Namespaces = append(linux.Namespaces, specs.LinuxNamespace{Type: ns.kind, Path: path})
+		case ns.kind == specs.MountNamespace:
+			return fmt.Errorf("container %s has no mount namespace: the root directory would be the host's", s.ID)
 		}
 	}
 	return nil

@@ -3,10 +3,8 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -111,7 +109,9 @@ func (s *state) kill(sig unix.Signal, all bool) error {
 		return err
 	}
 	defer unix.Close(pidfd)
-	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil {
+	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err == unix.ESRCH {
+		return errNotRunning
+	} else if err != nil {
 		return fmt.Errorf("send signal %d to container %s: %w", sig, s.ID, err)
 	}
 	if sig == unix.SIGKILL && s.Status == "paused" {
@@ -138,9 +138,9 @@ func remove(root, id string, force bool) error {
 		if !force {
 			return fmt.Errorf("cannot delete a container that is %s: stop it, or use --force", s.Status)
 		}
-		// Its parent, not the runtime, reaps it; destroy waits for its end.
-		if err := s.kill(unix.SIGKILL, false); err != nil && !errors.Is(err, errNotRunning) {
-			return err
+		if pidfd, err := s.open(); err == nil { // destroy kills what else is in the cgroup
+			unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+			unix.Close(pidfd)
 		}
 	}
 	spec, _ := s.spec()
@@ -202,20 +202,9 @@ func update(root, id, file string) error {
 	if s.Status == specs.StateStopped {
 		return errNotRunning
 	}
-	in := os.Stdin
-	if file != "-" {
-		if in, err = os.Open(file); err != nil {
-			return fmt.Errorf("open resources: %w", err)
-		}
-		defer in.Close()
-	}
 	var resources specs.LinuxResources
-	data, err := io.ReadAll(in)
-	if err == nil {
-		err = json.Unmarshal(data, &resources)
-	}
-	if err != nil {
-		return fmt.Errorf("read resources: %w", err)
+	if _, err := readJSON(file, &resources); err != nil {
+		return err
 	}
 	spec, err := s.spec()
 	if err != nil {

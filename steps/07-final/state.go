@@ -88,12 +88,9 @@ func loadState(root, id string) (*state, error) {
 		return nil, err
 	}
 	s := &state{dir: filepath.Join(root, id)}
-	data, err := os.ReadFile(filepath.Join(s.dir, stateFile))
+	_, err := readJSON(filepath.Join(s.dir, stateFile), s)
 	if errors.Is(err, os.ErrNotExist) && unix.Access(s.dir, unix.F_OK) != nil {
 		return nil, fmt.Errorf("%s: %w", id, errMissing)
-	}
-	if err == nil {
-		err = json.Unmarshal(data, s)
 	}
 	if err != nil { // but it can be deleted
 		s.ID, s.Status = id, "broken"
@@ -178,7 +175,8 @@ func (s *state) alive() bool {
 
 // spec returns the container's configuration.
 func (s *state) spec() (*specs.Spec, error) {
-	return readSpec(filepath.Join(s.dir, configFile))
+	spec, _, err := readSpec(filepath.Join(s.dir, configFile))
+	return spec, err
 }
 
 // startTime returns when a process started, in clock ticks since boot, from

@@ -3,9 +3,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,21 +14,29 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// readSpec reads a config.json as it is.
-func readSpec(file string) (*specs.Spec, error) {
-	spec, _, err := readRawSpec(file)
-	return spec, err
+// readJSON reads v from a file, or from standard input when its name is "-",
+// and returns the text, too.
+func readJSON(file string, v any) (text []byte, err error) {
+	if file == "-" {
+		text, err = io.ReadAll(os.Stdin)
+	} else {
+		text, err = os.ReadFile(file)
+	}
+	if err == nil {
+		err = unmarshal(text, v)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	return text, nil
 }
 
-// readRawSpec reads a config.json and returns its text, too.
-func readRawSpec(file string) (*specs.Spec, []byte, error) {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read configuration: %w", err)
-	}
+// readSpec reads a config.json as it is, and returns its text, too.
+func readSpec(file string) (*specs.Spec, []byte, error) {
 	spec := new(specs.Spec)
-	if err := json.Unmarshal(raw, spec); err != nil {
-		return nil, nil, fmt.Errorf("read configuration %s: %w", file, err)
+	text, err := readJSON(file, spec)
+	if err != nil {
+		return nil, nil, err
 	}
 	if spec.Linux == nil {
 		spec.Linux = new(specs.Linux)
@@ -36,13 +44,13 @@ func readRawSpec(file string) (*specs.Spec, []byte, error) {
 	if spec.Process == nil { // it is required when start is called, see config.md, Process
 		spec.Process = &specs.Process{Cwd: "/"}
 	}
-	return spec, raw, nil
+	return spec, text, nil
 }
 
 // loadSpec reads the config.json of a bundle, refuses what this runtime does
 // not do, and makes the path of the root filesystem absolute.
 func loadSpec(bundle string) (*specs.Spec, []byte, error) {
-	spec, raw, err := readRawSpec(filepath.Join(bundle, "config.json"))
+	spec, raw, err := readSpec(filepath.Join(bundle, "config.json"))
 	if err == nil {
 		err = validate(spec)
 	}
