@@ -4,6 +4,7 @@ package checks
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -195,13 +196,13 @@ var step07 = []Fact{
 		Ours:    []string{"07-final/devices.go defaultDevices", "07-final/mount.go defaultMounts"},
 		Read:    "null(4), random(4), tty(4)",
 		Show: func(t *Trial) {
+			t.HostNode("/dev/host-node")
 			var seen []string
 			for name := range t.Inside().Devices {
 				seen = append(seen, name)
 			}
 			slices.Sort(seen)
 			t.Expect("full null random tty urandom zero", strings.Join(seen, " "))
-			t.Control(len(observe(t).Devices) > len(seen), "the host has no more devices")
 		},
 	},
 	{
@@ -225,3 +226,9 @@ var step07 = []Fact{
 const ordinaryCapabilities = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID |
 	1<<unix.CAP_KILL | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETPCAP | 1<<unix.CAP_NET_BIND_SERVICE |
 	1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_SETFCAP
+
+// HostNode makes a device node on the host: that of a disk, which may be missing.
+func (t *Trial) HostNode(path string) {
+	t.must(unix.Mknod(path, unix.S_IFBLK|0o600, int(unix.Mkdev(254, 99))))
+	t.AtEnd(func() { _ = os.Remove(path) })
+}

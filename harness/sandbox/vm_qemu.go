@@ -63,10 +63,10 @@ func (b *vmBoot) boot() (*vmMachine, error) {
 		_ = os.Remove(saved) // of no use, whatever it is
 	}
 	m, err := b.start(nil)
-	if err == nil && saved != "" {
-		_ = m.save(saved)
+	if err != nil || saved == "" {
+		return m, err
 	}
-	return m, err
+	return m, m.save(saved)
 }
 
 // start starts QEMU and waits until process 1 is ready for jobs.

@@ -59,38 +59,53 @@ func (m *vmMachine) wake() error {
 	return m.awaitReady()
 }
 
-// save writes the machine to a file; while it does, and not longer, the machine
-// stands still. Without the file the next one boots, so that nothing is lost
-// when it cannot be written.
+// save writes the machine to a file and lets it go on: only that may not fail.
+// Without the file the next one boots.
 func (m *vmMachine) save(file string) error {
 	part, err := os.CreateTemp(filepath.Dir(file), "booted-*.part")
 	if err != nil {
-		return err
+		return nil
 	}
 	defer os.Remove(part.Name())
-	defer part.Close()
-	q := qmp{json.NewEncoder(m.ports["monitor"]), json.NewDecoder(m.ports["monitor"])}
-	_ = m.ports["monitor"].SetDeadline(time.Now().Add(20 * time.Second))
-	err = errors.Join(
+	part.Close()
+	if m.migrate(part.Name(), time.Now().Add(time.Minute)) == nil {
+		_ = os.Rename(part.Name(), file)
+	}
+	forgetOld(filepath.Join(filepath.Dir(file), "booted-*"), 4)
+	if err := m.monitor(time.Now().Add(10*time.Second)).do("cont", nil, nil); err != nil {
+		defer m.Close()
+		m.kill("the VM does not go on after it was saved")
+		return m.failure("")
+	}
+	return nil
+}
+
+// migrate writes the machine to a file. At the end of that it stands still.
+func (m *vmMachine) migrate(file string, deadline time.Time) error {
+	q := m.monitor(deadline)
+	err := errors.Join(
 		q.do("qmp_capabilities", nil, nil),
 		q.do("migrate-set-parameters", map[string]any{"max-bandwidth": 1 << 40, "downtime-limit": 10_000}, nil),
-		q.do("migrate", map[string]any{"uri": "exec:cat >'" + strings.ReplaceAll(part.Name(), "'", `'\''`) + "'"}, nil))
-	for status := ""; err == nil && status != "completed"; time.Sleep(5 * time.Millisecond) {
+		q.do("migrate", map[string]any{"uri": "exec:cat >'" + strings.ReplaceAll(file, "'", `'\''`) + "'"}, nil))
+	for err == nil {
 		var answer struct{ Status string }
 		err = q.do("query-migrate", nil, &answer)
-		if status = answer.Status; status == "failed" || status == "cancelled" {
-			err = errors.New("migration " + status)
+		switch answer.Status {
+		case "completed":
+			return err
+		case "failed", "cancelled":
+			return errors.New("migration " + answer.Status)
 		}
+		time.Sleep(5 * time.Millisecond)
 	}
-	if resumed := q.do("cont", nil, nil); resumed != nil {
-		m.kill("the VM does not go on after it was saved")
-		return resumed
-	}
-	if err == nil {
-		err = os.Rename(part.Name(), file)
-	}
-	forgetOld(filepath.Join(filepath.Dir(file), "booted-*.vm"), 4)
+	_ = m.monitor(time.Now().Add(10*time.Second)).do("migrate_cancel", nil, nil)
 	return err
+}
+
+// monitor speaks to QEMU until a deadline.
+func (m *vmMachine) monitor(deadline time.Time) qmp {
+	_ = m.ports["monitor"].SetDeadline(deadline)
+	return qmp{json.NewEncoder(m.ports["monitor"]), json.NewDecoder(m.ports["monitor"])}
 }
 
 // A qmp is QEMU's monitor, see qemu-qmp-ref(7).

@@ -31,6 +31,9 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 		return nil, nil, errors.New("--no-pivot is not supported: the old root would stay in reach")
 	}
 	bundle, err := filepath.Abs(o.bundle)
+	if err == nil {
+		err = checkID(id)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -61,22 +64,23 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 				c.kill()
 			}
 			err = errors.Join(err, s.destroy(spec))
+			s, c = nil, nil
 		}
 	}()
 	if err = os.WriteFile(filepath.Join(s.dir, configFile), raw, 0o600); err != nil {
-		return nil, nil, err
+		return s, c, err
 	}
 	if err = s.save(); err != nil { // what is made from here on can be found again
-		return nil, nil, err
+		return s, c, err
 	}
 	listener, err := s.listen()
 	if err != nil {
-		return nil, nil, err
+		return s, c, err
 	}
 	defer listener.Close()
 	own := []*os.File{cmp.Or(console, listener), listener} // where there is no console, some file keeps its place
 	if c, err = reexec(spec, preserved(o.preserveFDs), own, nil); err != nil {
-		return nil, nil, explain(fmt.Errorf("create namespaces: %w", err))
+		return s, c, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	if err = group.create(spec.Linux.Resources); err != nil {
 		s.Cgroup = cgroup{} // nothing of it is ours
@@ -97,7 +101,7 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 		Keyring: !o.noKeyring, Preserve: o.preserveFDs, ID: id, State: s.public(specs.StateCreated)}
 	below := mountID(s.Rootfs)
 	err = c.configure(config, func() error {
-		h := hooks(spec)
+		h := given(spec.Hooks)
 		if err := runHooks("prestart", h.Prestart, *config.State); err != nil { // deprecated; Docker's network is one
 			return err
 		}

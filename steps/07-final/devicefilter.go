@@ -96,12 +96,10 @@ func limitDevicesV1(dir string, rules []deviceRule) error {
 		for _, e := range rules[1:max(i, 1)] {
 			meets := func(a, b int64) bool { return a == b || min(a, b) < 0 }
 			exact := e.major == r.major && e.minor == r.minor
-			if e.allow != r.allow && r.allow == rules[0].allow && e.kind == r.kind && meets(e.major, r.major) && meets(e.minor, r.minor) && !exact {
+			if r.allow == rules[0].allow && e.allow != r.allow && e.kind == r.kind && meets(e.major, r.major) && meets(e.minor, r.minor) && !exact {
 				return fmt.Errorf("device rule %q: cgroup v1 knows no exception to %q", r, e)
 			}
 		}
-	}
-	for _, r := range rules {
 		file := dir + map[bool]string{false: "/devices.deny", true: "/devices.allow"}[r.allow]
 		if err := writeCgroup(file, r.String()); err != nil {
 			return err

@@ -47,7 +47,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	}
 	c, err := reexec(spec, preserved(o.preserveFDs), own, func(pid int) error {
 		// By now the container's number could be that of a later process.
-		if started, err := startTime(s.Pid); err != nil || started != s.StartTime {
+		if !s.alive() {
 			return errNotRunning
 		}
 		return s.Cgroup.add(pid) // before anybody inside can make it fork

@@ -55,14 +55,6 @@ func runHook(hook specs.Hook, s specs.State) error {
 	return err
 }
 
-// hooks returns those of spec, which may have none.
-func hooks(spec *specs.Spec) specs.Hooks {
-	if spec.Hooks == nil {
-		return specs.Hooks{}
-	}
-	return *spec.Hooks
-}
-
 // runCreateHooks lets the runtime run its hooks, now that the namespaces are
 // there, and runs those of them that belong inside: see createContainer.
 func (c *initHalf) runCreateHooks() error {
@@ -75,7 +67,7 @@ func (c *initHalf) runCreateHooks() error {
 	if err := c.channel.receive("hooks"); err != nil {
 		return err
 	}
-	return runHooks("createContainer", hooks(c.Spec).CreateContainer, *c.State)
+	return runHooks("createContainer", given(c.Spec.Hooks).CreateContainer, *c.State)
 }
 
 // runStartHooks runs those that belong inside, right before the command.
@@ -83,5 +75,5 @@ func (c *initHalf) runStartHooks() error {
 	if c.State == nil || c.Exec {
 		return nil
 	}
-	return runHooks("startContainer", hooks(c.Spec).StartContainer, *c.State)
+	return runHooks("startContainer", given(c.Spec.Hooks).StartContainer, *c.State)
 }

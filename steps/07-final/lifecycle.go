@@ -50,7 +50,7 @@ func (s *state) started(err error) error {
 	if err != nil {
 		return err
 	}
-	if err := runHooks("poststart", hooks(spec).Poststart, *s.public(specs.StateRunning)); err != nil {
+	if err := runHooks("poststart", given(spec.Hooks).Poststart, *s.public(specs.StateRunning)); err != nil {
 		return errors.Join(err, s.kill(unix.SIGKILL, true))
 	}
 	return nil
@@ -109,7 +109,9 @@ func (s *state) kill(sig unix.Signal, all bool) error {
 		return err
 	}
 	defer unix.Close(pidfd)
-	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil {
+	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err == unix.ESRCH {
+		return errNotRunning
+	} else if err != nil {
 		return fmt.Errorf("send signal %d to container %s: %w", sig, s.ID, err)
 	}
 	if sig == unix.SIGKILL && s.Status == "paused" {
@@ -164,7 +166,7 @@ func (s *state) destroy(spec *specs.Spec) error {
 		return fmt.Errorf("remove state of container %s: %w", s.ID, err)
 	}
 	if spec != nil {
-		for _, hook := range hooks(spec).Poststop {
+		for _, hook := range given(spec.Hooks).Poststop {
 			if err := runHook(hook, *s.public(specs.StateStopped)); err != nil {
 				warn(fmt.Sprintf("run poststop hook %s: %v", hook.Path, err))
 			}

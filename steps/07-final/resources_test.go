@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -181,7 +182,11 @@ func TestAnExceptionToAnExceptionIsRefusedOnV1(t *testing.T) {
 	} {
 		rules, err := rulesOf(t, text)
 		require.NoError(t, err)
-		require.ErrorContains(t, limitDevicesV1(t.TempDir(), rules), "exception", text)
+		dir := t.TempDir()
+		for _, file := range []string{"/devices.allow", "/devices.deny"} {
+			require.NoError(t, os.WriteFile(dir+file, nil, 0o600))
+		}
+		require.ErrorContains(t, limitDevicesV1(dir, rules), "exception", text)
 	}
 }
 
@@ -270,12 +275,9 @@ func TestTheProgramDecidesAsTheRules(t *testing.T) {
 
 func TestTheKernelTakesLongPrograms(t *testing.T) {
 	c := aCgroup(t, "")
-	if c.Dirs["devices"] != "" {
-		t.Skip("devices are in v1")
-	}
 	var list []specs.LinuxDeviceCgroup
 	for i := range int64(300) {
-		list = append(list, specs.LinuxDeviceCgroup{Allow: i%3 > 0, Type: string("bc"[i%2]), Major: &i, Access: []string{"r", "rw", "rwm"}[i%3]})
+		list = append(list, specs.LinuxDeviceCgroup{Allow: i%3 > 0 || c.Dirs["devices"] != "", Type: string("bc"[i%2]), Major: &i, Access: []string{"r", "rw", "rwm"}[i%3]})
 	}
 	require.NoError(t, c.create(&specs.LinuxResources{Devices: list}))
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +23,7 @@ func readJSON(file string, v any) (text []byte, err error) {
 		text, err = os.ReadFile(file)
 	}
 	if err == nil {
-		err = json.Unmarshal(text, v)
+		err = unmarshal(text, v)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
@@ -133,7 +132,7 @@ func validateNamespaces(spec *specs.Spec) error {
 
 // validateHooks refuses hooks whose file would be looked for somewhere.
 func validateHooks(spec *specs.Spec) error {
-	h := hooks(spec)
+	h := given(spec.Hooks)
 	for _, list := range [][]specs.Hook{h.Prestart, h.CreateRuntime, h.CreateContainer, h.StartContainer, h.Poststart, h.Poststop} {
 		for _, hook := range list {
 			if !filepath.IsAbs(hook.Path) {

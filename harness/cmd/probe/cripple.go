@@ -14,6 +14,13 @@ import (
 // denials are the system calls that deny, fail and refuse know.
 var denials = map[string]uint32{
 	"cgroup":        unix.SYS_WRITE, // of fail: only to a file of a cgroup
+	"clone":         unix.SYS_CLONE,
+	"connect":       unix.SYS_CONNECT,
+	"flock":         unix.SYS_FLOCK,
+	"openat":        unix.SYS_OPENAT,
+	"pidfd":         unix.SYS_PIDFD_SEND_SIGNAL,
+	"unlinkat":      unix.SYS_UNLINKAT,
+	"write":         unix.SYS_WRITE,
 	"mount":         unix.SYS_MOUNT,
 	"pivot_root":    unix.SYS_PIVOT_ROOT,
 	"sethostname":   unix.SYS_SETHOSTNAME,

@@ -202,6 +202,39 @@ func refusal(call string, n int, words []string) (status int, err error) {
 	return status, nil
 }
 
+// killed runs a program that SIGKILL ends at its Nth use of one system call, which
+// is not made any more. Its children make theirs.
+func killed(args []string) error {
+	nr, ok := denials[args[0]]
+	if !ok {
+		return fmt.Errorf("killed %s: not in the list", args[0])
+	}
+	nth, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	var number, n atomic.Int32
+	status, err := supervise(nr, func(call notice) (unix.Errno, func()) {
+		pid := int(number.Load())
+		if pid == 0 || !isThreadOf(call.pid, pid) { // 0: this program is about to start it
+			return 0, nil
+		}
+		if int(n.Add(1)) == nth {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			return hold, nil
+		}
+		return 0, func() { n.Add(-1) }
+	}, func(pid int) { number.Store(int32(pid)) }, args[2:]...)
+	if err != nil {
+		return err
+	}
+	if int(n.Load()) < nth {
+		status = never
+	}
+	os.Exit(status)
+	return nil
+}
+
 // early runs a program "PROG run CMD…" and sends it a signal while its command
 // is about to start: the call of execve(2) for CMD never returns.
 func early(args []string) error {
