@@ -6,9 +6,16 @@ export CGO_ENABLED = 0
 MAKEFLAGS += --no-print-directory
 HARNESS = .build/harness
 
+# What make kit makes, unpacked here, is used instead of the network.
+ifneq ($(wildcard .kit/mod),)
+export GOMODCACHE := $(CURDIR)/.kit/mod
+export CFS_CACHE := $(CURDIR)/.kit/cache
+export GOPROXY := off
+endif
+
 # "make test-step 3", "make start 3" and so on take their number as a word: those
 # words are no targets of any other command.
-ifneq ($(filter start watch test-step mutants,$(firstword $(MAKECMDGOALS))),)
+ifneq ($(filter start watch test-step mutants demo,$(firstword $(MAKECMDGOALS))),)
 ifneq ($(word 3,$(MAKECMDGOALS)),)
 $(error one number at a time: make $(firstword $(MAKECMDGOALS)) $(word 2,$(MAKECMDGOALS)))
 endif
@@ -19,7 +26,7 @@ $(word 2,$(MAKECMDGOALS)): ; @:
 endif
 endif
 
-.PHONY: help doctor start watch test-step shell test lint carry mutants conformance bench engines harness
+.PHONY: help doctor start watch test-step shell map demo kit test lint carry mutants conformance bench engines harness
 
 help: ## this list
 	@echo 'learner'
@@ -29,6 +36,10 @@ help: ## this list
 	@echo '  make test-step 3      try every fact of step 3 on steps/03-mount'
 	@echo '                        PROGRAM=./work tries them on your program'
 	@echo '  make shell            a shell in a throwaway machine, with the steps in PATH'
+	@echo 'instructor'
+	@echo '  make map              what each step shares with the host: here, and as a page'
+	@echo '  make demo 3           the attack of step 3 in two panes: the host, a container'
+	@echo '  make kit              an archive for machines without internet, or without Debian'
 	@echo 'maintainer'
 	@echo '  make test             everything, in the best sandbox that works here'
 	@echo '  make lint             gofmt, and vet for linux, darwin and windows'
@@ -62,6 +73,15 @@ test-step: harness ## the facts of one step
 shell: harness ## a shell in a sandbox
 	@$(HARNESS) shell
 
+map: harness ## what each step shares with the host
+	@$(HARNESS) map
+
+demo: harness ## the attack of one step, shown
+	@$(HARNESS) demo $(N)
+
+kit: harness ## all that is fetched, as one archive
+	@$(HARNESS) kit
+
 test: harness ## every test
 	@$(HARNESS) test
 
@@ -80,6 +100,7 @@ engines: harness ## podman, docker and containerd
 carry: ## bring the later steps and the listings up to date
 	@go test ./harness -run TestCarried -count=1 -update
 	@go test ./harness/docs -count=1 -update
+	@go test ./harness/isolation -count=1 -update
 
 OURS = steps harness # and not work/, which is the learner's
 TESTDATA = ./harness/testdata/00-none ./harness/testdata/broken

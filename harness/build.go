@@ -62,6 +62,7 @@ func buildTools(arch string) (built, error) {
 	commands := [][]string{
 		{"build", "-ldflags=-s -w", "-o", bin, "./steps/...", "./harness/cmd/probe", "./harness/testdata/00-none", "./harness/testdata/broken"},
 		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "checks.test"), "./harness/checks"},
+		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "final.test"), "./steps/07-final"},
 	}
 	if self := spec().Self; filepath.Dir(self) == b.dir {
 		commands = append(commands, []string{"build", "-o", self, "./harness"})
@@ -123,10 +124,14 @@ func (b built) job() sandbox.Job {
 			"/box/checks.test": filepath.Join(b.dir, "checks.test"),
 			"/probe":           filepath.Join(b.dir, "bin/probe"),
 			// The texts, whose transcripts are run.
-			"/box/docs/README.md":           "README.md",
-			"/box/docs/steps":               "steps",
-			"/box/docs/harness/README.md":   "harness/README.md",
-			"/box/docs/harness/CONTRACT.md": "harness/CONTRACT.md",
+			"/box/docs/README.md":             "README.md",
+			"/box/docs/steps":                 "steps",
+			"/box/docs/harness/README.md":     "harness/README.md",
+			"/box/docs/harness/CONTRACT.md":   "harness/CONTRACT.md",
+			"/box/docs/harness/instructor.md": "harness/instructor.md",
+			"/box/docs/harness/places.md":     "harness/places.md",
+			"/box/docs/map.svg":               mapPicture,           // which is measured anew
+			"/box/docs/nest":                  ".devcontainer/nest", // which is run
 		},
 		Dir: "/box",
 		Env: []string{"PATH=/box/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/box/own", "HOME=/root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM")},
@@ -151,11 +156,7 @@ func (b built) name() string {
 
 // programs are the names to call in a shell there.
 func (b built) programs() []string {
-	steps, _ := filepath.Glob("steps/0*")
-	names := []string{"00-none"}
-	for _, dir := range steps {
-		names = append(names, filepath.Base(dir))
-	}
+	names := b.steps()
 	if b.program != "" {
 		names = append(names, b.name())
 	}

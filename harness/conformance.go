@@ -60,16 +60,17 @@ func validate(args []string) error {
 		where = []validation{{name, os.Getenv("SANDBOX"), s.Cgroup}}
 	}
 	var scores []string
-	worse := 0
+	passed, worse, expected := 0, 0, 0 // the last fail for a reason in expected.txt
 	for _, v := range where {
 		score, err := v.run(s, suite, runtime)
 		if err != nil {
 			return err
 		}
-		worse += score.Worse
+		passed, worse, expected = passed+score.Pass+score.Quiet, worse+score.Worse, expected+score.Fail-score.Worse
 		scores = append(scores, fmt.Sprintf("%s: %v", v.name, score))
 	}
 	fmt.Printf("%s: %s\n", runtime.name, strings.Join(scores, "; "))
+	fmt.Printf("%d passed, %d failed, %d skipped\n", passed, worse, expected)
 	if worse > 0 {
 		return wrong(fmt.Errorf("%s of the validation suite that should pass", howMany(worse, "test fails", "tests fail")))
 	}
@@ -239,7 +240,9 @@ func follow(from io.Reader, of int) (m conformance.Machine, runs []conformance.R
 			return m, runs, err
 		}
 		runs = append(runs, r)
-		progress(len(runs), of, "/"+r.Test)
+		if progress(len(runs), of, "/"+r.Test); !onTerminal() && len(runs)%10 == 0 {
+			fmt.Fprintf(os.Stderr, "%d of %d tests, the last %s\n", len(runs), of, r.Test)
+		}
 	}
 }
 

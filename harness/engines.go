@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,26 +38,22 @@ func tryEngines(args []string) error {
 	if err != nil {
 		return cannot(err)
 	}
-	plan := engines.Plan{Runtime: runtime.path, Run: os.Getenv("RUN")}
-	for _, e := range engines.All {
-		missing := ""
-		for _, program := range e.Programs {
-			if _, err := exec.LookPath(program); err != nil {
-				missing = program
-			}
-		}
+	list, run := engines.Named(os.Getenv("RUN"))
+	plan := engines.Plan{Runtime: runtime.path, Run: run}
+	skipped := 0
+	for _, e := range list {
+		missing := slices.IndexFunc(e.Programs, func(program string) bool {
+			_, err := exec.LookPath(program)
+			return err != nil
+		})
 		switch {
-		case missing != "" && os.Getenv("MUST_RUN") == "1":
-			return cannot(fmt.Errorf("MUST_RUN=1, and %s is not installed, which %s needs", missing, e.Name))
-		case missing != "":
-			fmt.Printf("SKIP %s: %s is not installed\n", e.Name, missing)
-		case plan.Run == e.Name:
-			plan.Engines, plan.Run = []string{e.Name}, ""
-		default:
+		case missing < 0:
 			plan.Engines = append(plan.Engines, e.Name)
-		}
-		if len(plan.Engines) == 1 && plan.Engines[0] == os.Getenv("RUN") {
-			break
+		case os.Getenv("MUST_RUN") == "1":
+			return cannot(fmt.Errorf("MUST_RUN=1, and %s is not installed, which %s needs", e.Programs[missing], e.Name))
+		default:
+			fmt.Printf("SKIP %s: %s is not installed\n", e.Name, e.Programs[missing])
+			skipped++
 		}
 	}
 	text, err := json.Marshal(plan)
@@ -92,7 +89,7 @@ func tryEngines(args []string) error {
 	case counts[0]+counts[1] == 0:
 		return cannot(errors.New("no engine is installed, or no check is called so"))
 	}
-	fmt.Printf("%s: %d passed, %d failed\n", runtime.name, counts[0], counts[1])
+	fmt.Printf("%s with %s\n%d passed, %d failed, %d skipped\n", runtime.name, strings.Join(plan.Engines, ", "), counts[0], counts[1], skipped)
 	if counts[1] > 0 {
 		return wrong(errors.New(howMany(counts[1], "check fails", "checks fail")))
 	}

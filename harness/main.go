@@ -34,6 +34,10 @@ var verbs = map[string]func(args []string) error{
 	"doctor":      diagnose,     // what this machine is good for
 	"exec":        execTest,     // TEST-BINARY ARG...: for go test -exec
 	"job":         runJob,       // JSON: one job, as root, for SANDBOX=host
+	"kit":         makeKit,      // all that the harness takes from the network, as one archive
+	"demo":        playDemo,     // N: the attack of step N in two panes, host and container
+	"demo-pane":   demoPane,     // SOCKET SIDE: what runs in one of them
+	"map":         drawMap,      // what each step shares with the host, and what it does not
 }
 
 func main() {

@@ -20,22 +20,20 @@ import (
 type booking struct {
 	ready    chan struct{}
 	log      io.Writer // takes lines that say what is made, and why
-	boxes    int       // how many, where they share this machine's kernel
+	atMost   int       // how many
 	kind     string
 	machines []sandbox.Machine
 	err      error
 }
 
 // book starts to make the machine that the environment asks for, and says on
-// stderr which one it is and why. Of virtual machines, which have one CPU each,
-// it makes up to atMost.
-func book(atMost int) *booking { return bookFor(os.Stderr, atMost, 1) }
+// stderr which one it is and why. Of machines that can share the tests it makes up
+// to atMost, see sharing.
+func book(atMost int) *booking { return bookFor(os.Stderr, atMost) }
 
-// bookFor is book for who reads stderr elsewhere, and has work for several boxes:
-// they share this machine's CPUs, so that only what waits is done sooner, and its
-// kernel, so that what one of them does to that is seen in all.
-func bookFor(log io.Writer, atMost, boxes int) *booking {
-	b := &booking{ready: make(chan struct{}), log: log, boxes: boxes}
+// bookFor is book for who reads stderr elsewhere.
+func bookFor(log io.Writer, atMost int) *booking {
+	b := &booking{ready: make(chan struct{}), log: log, atMost: atMost}
 	go func() {
 		defer close(b.ready)
 		if needsSudo() {
@@ -53,16 +51,23 @@ func bookFor(log io.Writer, atMost, boxes int) *booking {
 		}
 		fmt.Fprintf(b.log, "sandbox %s: %s\n", place.Name(), finding.Reason)
 		b.kind = place.Name()
-		switch b.kind {
-		case "vm":
-			b.start(place, s, min(atMost, runtime.NumCPU()))
-		case "container": // takes a second to start
-			b.start(place, s, 1)
-		default:
-			b.start(place, s, boxes)
-		}
+		b.start(place, s, min(atMost, sharing(b.kind)))
 	}()
 	return b
+}
+
+// sharing is how many machines of a kind make the best of this one's CPUs. A virtual
+// machine without KVM keeps one busy. In a box, half of a test's time is the
+// kernel's for taking namespaces and cgroups away, in which no CPU is busy.
+// Containers may have the cgroups of the whole machine, and see each other's.
+func sharing(kind string) int {
+	switch kind {
+	case "vm":
+		return runtime.NumCPU()
+	case "host", "user":
+		return 2 * runtime.NumCPU()
+	}
+	return 1
 }
 
 // start makes n machines at the same time.
@@ -113,7 +118,7 @@ func needsSudo() bool {
 func (b *booking) count() int {
 	<-b.ready
 	if needsSudo() {
-		return b.boxes // runAsRoot makes one for each job
+		return min(b.atMost, sharing("host")) // runAsRoot makes one for each job
 	}
 	return max(1, len(b.machines))
 }

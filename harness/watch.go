@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,8 +27,8 @@ func start(args []string) error {
 	n := 1
 	if len(args) > 0 {
 		step, err := knownStep(args[0])
-		if err != nil || len(args) > 1 {
-			return usage("usage: make start [N], with N one of %s", stepNumbers())
+		if err != nil || len(args) > 1 || lesson(step) == nil {
+			return usage("usage: make start [N], with N from 1 to %d", hints.LastStep)
 		}
 		n = step
 	}
@@ -106,8 +107,11 @@ func beginning(n int) (map[string]string, error) {
 	return files, nil
 }
 
-// lesson is what there is of step n, nil without a lesson.
+// lesson is what there is of step n, nil when a learner does not write it.
 func lesson(n int) *watch.Step {
+	if n > hints.LastStep {
+		return nil
+	}
 	lessons, _ := filepath.Glob(fmt.Sprintf("steps/%02d-*/README.md", n))
 	if len(lessons) != 1 {
 		return nil
@@ -129,7 +133,7 @@ func watchProgram(args []string) error {
 	if len(args) > 0 {
 		n, err := knownStep(args[0])
 		if err != nil || len(args) > 1 || lesson(n) == nil {
-			return usage("usage: make watch [N], with N the number of a step that has a lesson")
+			return usage("usage: make watch [N], with N from 1 to %d", hints.LastStep)
 		}
 		if p := watch.Load(dir); p.Step != n {
 			if err := (watch.Progress{Step: n}).Save(dir); err != nil {
@@ -176,11 +180,6 @@ type watcher struct {
 	m     *booking
 }
 
-// watchBoxes is how many boxes share the facts. Most of a fact's time is spent in
-// waiting: for the kernel to take a network namespace down, from step 06 on. No
-// fact changes what the boxes have in common.
-const watchBoxes = 2
-
 // waits passes lines of the sandbox on as news of what is waited for.
 type waits struct{ tell func(watch.News) }
 
@@ -203,7 +202,7 @@ func (w *watcher) close() {
 func (w *watcher) try(ctx context.Context, step int, failedLast string, tell func(watch.News)) watch.Verdict {
 	w.log.tell = tell
 	if w.m == nil {
-		w.m = bookFor(&w.log, machines(), watchBoxes)
+		w.m = bookFor(&w.log, machines())
 	}
 	if w.built == nil {
 		tell(watch.News{Waiting: "building the checks (some seconds, the first time)"})
@@ -254,12 +253,15 @@ func (w *watcher) tryBuilt(ctx context.Context, b built, step int, failedLast st
 // watchVerdict is verdict for who watches.
 func (t *tally) watchVerdict(step, status int, err error, said string) watch.Verdict {
 	v := watch.Verdict{Skipped: t.skipped}
-	failed := map[string]bool{}
-	for _, f := range t.failures {
-		failed[f.name] = true
+	held := map[string]bool{}
+	for _, name := range t.counted {
+		held[name] = true
+	}
+	for _, f := range slices.Concat(t.failures, t.skips) {
+		held[f.name] = false
 	}
 	for _, name := range t.counted {
-		if !failed[name] {
+		if held[name] {
 			v.Held = append(v.Held, claim(name))
 		}
 	}
@@ -340,7 +342,7 @@ type live struct {
 func newLive(ctx context.Context, first, kind string, said *bytes.Buffer) *live {
 	l := &live{first: first, patience: 1200 * time.Millisecond, said: said}
 	if kind == "vm" {
-		l.patience = 4 * time.Second
+		l.patience = 3 * time.Second
 	}
 	l.ctx, l.stop = context.WithCancel(ctx)
 	return l

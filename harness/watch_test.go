@@ -123,7 +123,7 @@ func TestALiveJobStops(t *testing.T) {
 	ended, err := l.share().prepare(&job)
 	require.NoError(t, err)
 	defer ended()
-	require.Subset(t, job.Env, []string{"WATCH=a fact", "PATIENCE=4s"})
+	require.Subset(t, job.Env, []string{"WATCH=a fact", "PATIENCE=3s"})
 	cmd := exec.Command("cat")
 	cmd.Stdin = job.Stdin
 	require.NoError(t, cmd.Start())

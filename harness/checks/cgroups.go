@@ -16,22 +16,13 @@ import (
 
 // A hierarchy is where the host has a controller: on v2 all are in one, on v1
 // each has its own, or shares it.
-type hierarchy struct {
-	mount probe.Mount
-	v2    bool
-}
+type hierarchy struct{ probe.Hierarchy }
 
 // hierarchyOf finds the one that a controller is in, as far as it is mounted.
 func hierarchyOf(controller string) (h hierarchy, found bool) {
 	mounts, _ := probe.Mounts()
-	for _, m := range mounts {
-		shared, _ := os.ReadFile(m.Target + "/cgroup.controllers")
-		switch {
-		case m.Type == "cgroup" && slices.Contains(m.Super, controller):
-			return hierarchy{m, false}, true
-		case m.Type == "cgroup2" && slices.Contains(strings.Fields(string(shared)), controller):
-			return hierarchy{m, true}, true
-		}
+	if with := probe.With(controller, probe.Hierarchies(mounts)); with != nil {
+		return hierarchy{*with}, true
 	}
 	return hierarchy{}, false
 }
@@ -42,14 +33,14 @@ func (h hierarchy) cgroups(pid int) (dirs []string) {
 	table, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	for line := range strings.Lines(string(table)) { // 4:cpu,cpuacct:/a/b of v1, 0::/a/b of v2
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if f[1] == "" && !h.v2 || f[1] != "" && (h.v2 || !contains(h.mount.Super, strings.Split(f[1], ",")...)) {
+		if f[1] == "" && !h.V2 || f[1] != "" && (h.V2 || !contains(h.Controllers, strings.Split(f[1], ",")...)) {
 			continue
 		}
-		below := filepath.Clean("/" + strings.TrimPrefix(f[2], h.mount.Root))
+		below := filepath.Clean("/" + strings.TrimPrefix(f[2], h.Top))
 		for ; below != "/"; below = filepath.Dir(below) {
-			dirs = append(dirs, h.mount.Target+below)
+			dirs = append(dirs, h.Root+below)
 		}
-		return append(dirs, h.mount.Target)
+		return append(dirs, h.Root)
 	}
 	return nil
 }
@@ -73,7 +64,7 @@ func cgroupsOf(pid int) (own []string) {
 func limit(pid int, controller, fileV2, fileV1 string) float64 {
 	h, _ := hierarchyOf(controller)
 	file, lowest := fileV1, math.Inf(1)
-	if h.v2 {
+	if h.V2 {
 		file = fileV2
 	}
 	for _, dir := range h.cgroups(pid) {
@@ -98,7 +89,7 @@ func limit(pid int, controller, fileV2, fileV1 string) float64 {
 func limits(pid int) string {
 	memory := limit(pid, "memory", "memory.max", "memory.limit_in_bytes")
 	swap := limit(pid, "memory", "memory.swap.max", "memory.memsw.limit_in_bytes")
-	if h, _ := hierarchyOf("memory"); !h.v2 {
+	if h, _ := hierarchyOf("memory"); !h.V2 && !math.IsInf(swap, 1) {
 		swap -= memory // v1 counts both together
 	}
 	return fmt.Sprintf("memory %v MiB\nswap %v MiB\nprocesses %v\nCPUs %v",

@@ -8,10 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"containers-from-scratch/harness/hints"
 
 	"github.com/stretchr/testify/require"
 )
@@ -105,7 +108,9 @@ func watched(t *testing.T) (stopped func() bool) {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		closed.Store(true)
 	}()
-	return func() bool { return t.Failed() || closed.Load() }
+	// Of two machines each tries one fact at least: else which failure is told,
+	// the first fact's or the second's, would be chance.
+	return func() bool { return t.Failed() || closed.Load() && dealt > 1 }
 }
 
 // dealt counts the tests that tryHere has seen.
@@ -114,15 +119,20 @@ var dealt int
 // tryHere is the first act of each test, or of each of its subtests. Where
 // machines share the work (MACHINE=1/2) tests are dealt out like cards, in the
 // order in which they come, and one that another machine tries is skipped. So
-// is one that skips.txt lists for this sandbox.
+// is one that skips.txt lists for this sandbox. Each round goes the other way:
+// of neighbours, which are often alike, the second is not always for the same.
 func tryHere(t *testing.T) {
 	machine, machines := 1, 1
 	if share := os.Getenv("MACHINE"); share != "" {
 		_, err := fmt.Sscanf(share, "%d/%d", &machine, &machines)
 		require.NoError(t, err, "MACHINE=%s", share)
 	}
+	round, seat := dealt/machines, dealt%machines
+	if round%2 == 1 {
+		seat = machines - 1 - seat
+	}
 	dealt++
-	if dealt%machines != machine%machines {
+	if seat != machine-1 {
 		t.Skip("elsewhere") // tally.end knows the word
 	}
 	if reason := skipReason(os.Getenv("SANDBOX_KIND"), t.Name()); reason != "" {
@@ -254,10 +264,13 @@ func TestEveryFactCanFail(t *testing.T) {
 // fact, and what he is to write makes that fact true. So it goes from a dozen
 // lines that isolate nothing to the last step.
 func TestTheCourse(t *testing.T) {
-	for n := 1; n < len(Steps); n++ {
+	for n := 1; n <= hints.LastStep; n++ {
 		t.Run(Steps[n], func(t *testing.T) {
 			tryHere(t)
-			first := ForLearner(FactsAt(n), n, "")[0]
+			facts := ForLearner(FactsAt(n), n, "")
+			first := facts[slices.IndexFunc(facts, func(f Fact) bool {
+				return skipReason(os.Getenv("SANDBOX_KIND"), fmt.Sprintf("TestStep%02d/%s", n, subtest(f))) == ""
+			})]
 			require.True(t, first.Adds(n), "step %d makes no fact true", n)
 			for _, name := range []string{Steps[0], Steps[n-1]} {
 				failure, err := first.Try(ours(name))
@@ -279,4 +292,15 @@ func TestALearnersOrder(t *testing.T) {
 	require.Equal(t, "the exit status is the command's own", facts[0].Claim)
 	require.Equal(t, "the command is process 1", facts[1].Claim)
 	require.Equal(t, step02[0].Claim, ForLearner(FactsAt(2), 2, "no fact at all")[0].Claim)
+}
+
+// TestAHiddenProcIsBlamedOnMounts: it is the field's most reported mistake, and
+// all processes are gone from sight with it.
+func TestAHiddenProcIsBlamedOnMounts(t *testing.T) {
+	tryHere(t)
+	defer shorten(time.Second)()
+	failure, err := contract[0].Try(ours("broken-unmounts-proc"))
+	require.NoError(t, err)
+	require.NotNil(t, failure)
+	require.Contains(t, failure.String(), "the propagation of the mounts")
 }

@@ -169,18 +169,25 @@ var settling = 2 * time.Second
 // changed tells what of the machine is not as it was: "+" for new, "-" for
 // gone. What is left of a program after its end can only change as long as a
 // process of it is about to end, or an interface about to go with its
-// namespace: for these it waits.
+// namespace: for these it waits. One worker of the kernel takes all network
+// namespaces away, those of the whole machine, and may be behind for a while.
 func (before host) changed() []string {
-	for deadline := time.Now().Add(settling); ; time.Sleep(2 * time.Millisecond) {
+	for start := time.Now(); ; time.Sleep(2 * time.Millisecond) {
 		after := observeHost()
 		if before.equal(after) {
 			return nil
 		}
 		diff := before.difference(after)
-		ending := slices.ContainsFunc(diff, func(line string) bool {
-			return strings.HasPrefix(line, "+ process") || strings.HasPrefix(line, "+ interface") || strings.HasPrefix(line, "+ route")
-		})
-		if !ending || time.Now().After(deadline) {
+		wait := time.Duration(0)
+		for _, line := range diff {
+			switch {
+			case strings.HasPrefix(line, "+ process"):
+				wait = max(wait, settling)
+			case strings.HasPrefix(line, "+ interface"), strings.HasPrefix(line, "+ route"):
+				wait = max(wait, 5*settling)
+			}
+		}
+		if time.Since(start) >= wait {
 			return diff
 		}
 	}
@@ -190,10 +197,11 @@ func (before host) changed() []string {
 // a run in a machine without KVM.
 func (before host) equal(after host) bool { return maps.EqualFunc(before, after, slices.Equal) }
 
-// difference names the lines that are only in one of two states.
+// difference names the lines that are only in one of two states. Mounts come
+// first: without the host's /proc, its processes seem to be gone as well.
 func (before host) difference(after host) []string {
 	var list []string
-	for _, kind := range []string{"process", "mount", "file", "cgroup", "interface", "route", "setting"} {
+	for _, kind := range []string{"mount", "process", "file", "cgroup", "interface", "route", "setting"} {
 		for _, line := range after[kind] {
 			if !slices.Contains(before[kind], line) {
 				list = append(list, "+ "+kind+" "+line)

@@ -3,6 +3,7 @@
 package checks
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,9 +53,6 @@ func setStage() error {
 			return fmt.Errorf("put %s on stage: %w", name, err)
 		}
 	}
-	if err := handOverRootfs(); err != nil {
-		return err
-	}
 	broken, err := exec.Command("/box/bin/broken").Output() // prints its names
 	if err != nil {
 		return fmt.Errorf("list the broken programs: %w", err)
@@ -69,11 +67,11 @@ func setStage() error {
 	return os.MkdirAll("/mnt", 0o755)
 }
 
-// handOverRootfs gives the root filesystem to the ids that the container's root
-// has on the host from step 05 on: only then is it his.
-func handOverRootfs() error {
+// handOverRootfs gives the root filesystem to the id that the container's root has
+// on the host from step 05 on: only then is it his.
+func handOverRootfs(id int) error {
 	err := filepath.WalkDir(rootfs, func(path string, _ fs.DirEntry, _ error) error {
-		return os.Lchown(path, containerRoot(), containerRoot())
+		return os.Lchown(path, id, id)
 	})
 	if err != nil {
 		return fmt.Errorf("build root filesystem: %w", err)
@@ -84,28 +82,47 @@ func handOverRootfs() error {
 // programUser is the user who runs the programs, where that is not root.
 var programUser int
 
-// containerRoot is the id that the root of a container has on the host from step
-// 05 on: 100000, or our own where only that exists.
-func containerRoot() int {
-	if programUser != 0 {
+// containerRoots are the ids that roots of containers have on the host, by the
+// paths of the programs.
+var containerRoots = map[string]int{}
+
+// containerRoot is that id of the program under test: which one it takes is its
+// own business.
+func (t *Trial) containerRoot() int {
+	if programUser != 0 || oneUser() {
 		return programUser
 	}
-	if ids, _ := os.ReadFile("/proc/self/uid_map"); len(strings.Fields(string(ids))) == 3 && strings.Fields(string(ids))[2] == "1" {
-		return 0
+	id, known := containerRoots[t.Program.Path]
+	if !known {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		said, _ := exec.CommandContext(ctx, t.Program.Path, "run", "/probe", "read", "/proc/self/uid_map").Output()
+		_, _ = fmt.Sscanf(string(said), " 0 %d", &id) // what says nothing has no root
+		containerRoots[t.Program.Path] = id
+		_ = pristine.changed() // waits until the run is over
 	}
-	return 100000
+	return id
+}
+
+// oneUser tells whether this machine is a user namespace with one id: there root
+// is the ordinary user himself, and nobody else is there.
+func oneUser() bool {
+	ids, _ := os.ReadFile("/proc/self/uid_map")
+	f := strings.Fields(string(ids))
+	return programUser == 0 && len(f) == 3 && f[2] == "1"
 }
 
 // Rootfs returns the directory for ROOTFS=.
 func (t *Trial) Rootfs() string {
 	t.Control(exists(rootfs+"/marker"), "%s is not there", rootfs)
+	t.must(handOverRootfs(t.containerRoot()))
 	return rootfs
 }
 
 // InRootfs runs command, which must be in that directory, with ROOTFS set. A
 // program that does not know ROOTFS yet finds /probe on the host as well.
 func (t *Trial) InRootfs(command ...string) Result {
-	return t.RunWith([]string{"ROOTFS=" + rootfs}, command...)
+	return t.RunWith([]string{"ROOTFS=" + t.Rootfs()}, command...)
 }
 
 // EmptyDir makes a directory for the length of the trial.

@@ -243,7 +243,7 @@ var step04 = []Fact{
 			mounts := map[string]bool{} // each is to be mended
 			for _, controller := range []string{"memory", "pids", "cpu"} {
 				h, _ := hierarchyOf(controller)
-				mounts[h.mount.Target] = true
+				mounts[h.Root] = true
 			}
 			t.must(os.MkdirAll("/run/mount", 0o755)) // mount(8) makes it
 			t.AtEnd(func() { _ = os.RemoveAll("/run/mount") })
@@ -261,16 +261,16 @@ var step04 = []Fact{
 		Show: func(t *Trial) {
 			h, _ := hierarchyOf("memory")
 			words := []string{"sh", "-c", mending, t.Program.Path}
-			if !h.v2 {
+			if !h.V2 {
 				t.ExpectMended(0, 0, t.Launch("", words...))
 				run := t.Start("sleep", "2229")
 				t.Expect(theLimits, limits(run.Command("sleep 2229")))
 				return
 			}
-			dir := h.mount.Target + "/crowded"
+			dir := h.Root + "/crowded"
 			t.must(os.Mkdir(dir, 0o755))
 			t.AtEnd(func() { _ = os.Remove(dir + "/init"); _ = os.Remove(dir) })
-			r := t.Launch("", append([]string{"/probe", "crowded", h.mount.Target, dir}, words...)...)
+			r := t.Launch("", append([]string{"/probe", "crowded", h.Root, dir}, words...)...)
 			t.Excuse() // dir/init, as it was told to
 			t.ExpectMended(1, 1, r)
 			below, err := os.ReadDir(dir)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -36,7 +37,7 @@ var step05 = []Fact{
 			seen := outside(sleep)
 			t.must(syscall.Kill(sleep, syscall.SIGKILL))
 			inside := t.report(run.Wait())
-			t.Expect(nobodyBut(containerRoot()), seen)
+			t.expectNobody(seen)
 			t.Expect("0:0 []", identity(inside))
 			t.ExpectThat(inside.Namespaces["user"] != host, "another user namespace than "+host, inside.Namespaces["user"])
 		},
@@ -215,6 +216,15 @@ var step05 = []Fact{
 				t.ExpectRefusal(r)
 				t.ExpectThat(strings.Contains(r.Stderr, refusal.cause), refusal.cause+" on stderr", "another cause, or none")
 			}
+			if oneUser() {
+				return // to whom no directory is closed
+			}
+			closed := t.EmptyDir() // another's: no setting keeps him out of it
+			t.must(os.Chmod(closed, 0o700))
+			r := t.startAs(ordinary(), []string{"ROOTFS=" + closed}, "/probe", "args", "it", "ran").Wait()
+			t.ExpectRefusal(r)
+			other := strings.Contains(r.Stderr, "sudo") || strings.Contains(r.Stderr, "CAP_")
+			t.ExpectThat(!other, "no word of root's rights on stderr", r.Stderr)
 		},
 	},
 	{
@@ -238,10 +248,6 @@ var step05 = []Fact{
 		},
 	},
 }
-
-// oneUser tells whether this machine is a user namespace with one id: there root
-// is the ordinary user himself, and nobody else is there.
-func oneUser() bool { return containerRoot() == 0 }
 
 // ordinary is an id without rights.
 func ordinary() int {
@@ -319,14 +325,34 @@ func outside(pid int) string {
 	return strings.Join(seen, "\n")
 }
 
-// nobodyBut is what outside tells of a root that has nothing but an id, or those
-// from 100000 on.
+// nobodyBut is what outside tells of a root that has nothing but an id.
 func nobodyBut(id int) string {
-	size := 1
-	if id == 100000 {
-		size = 65536
+	return fmt.Sprintf("Uid: %[1]d\nGid: %[1]d\nGroups:\nuid_map 0 %[1]d 1\ngid_map 0 %[1]d 1", id)
+}
+
+// expectNobody expects of what outside tells that no user of the host has the
+// container's ids; which these are says the map. A user has his own.
+func (t *Trial) expectNobody(seen string) {
+	if programUser != 0 || oneUser() {
+		t.Expect(nobodyBut(programUser), seen)
+		return
 	}
-	return fmt.Sprintf("Uid: %[1]d\nGid: %[1]d\nGroups:\nuid_map 0 %[1]d %[2]d\ngid_map 0 %[1]d %[2]d", id, size)
+	var uid, gid int
+	var uids, gids struct{ first, size int }
+	_, err := fmt.Sscanf(seen, "Uid: %d\nGid: %d\nGroups:\nuid_map 0 %d %d\ngid_map 0 %d %d",
+		&uid, &gid, &uids.first, &uids.size, &gids.first, &gids.size)
+	t.ExpectThat(err == nil && uid == uids.first && gid == gids.first, "the ids with which the maps begin, and no groups", seen)
+	users, err := os.ReadFile("/etc/passwd")
+	t.must(err)
+	for line := range strings.Lines(string(users)) { // root:x:0:0:root:/root:/bin/bash
+		var u, g int
+		if f := strings.Split(line, ":"); len(f) > 3 {
+			u, _ = strconv.Atoi(f[2])
+			g, _ = strconv.Atoi(f[3])
+		}
+		theirs := u >= uids.first && u < uids.first+uids.size || g >= gids.first && g < gids.first+gids.size
+		t.ExpectThat(!theirs, "ids that no user of the host has", seen)
+	}
 }
 
 // expectWarnings expects one line for each thing that an ordinary user cannot

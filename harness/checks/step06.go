@@ -169,7 +169,7 @@ var step06 = []Fact{
 			unplug("foreign0") // who shares a bridge shares its subnet, also if another is free again
 			t.Expect(second.subnet, t.network().subnet)
 			t.foreignBridge("foreign1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-			if containerRoot() != 0 { // else it is an ordinary user's, and a warning
+			if !oneUser() { // else it is an ordinary user's, and a warning
 				t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
 			}
 		},
@@ -191,6 +191,14 @@ var step06 = []Fact{
 			t.must(err)
 			addresses, _ := i.Addrs()
 			t.Expect("[] down", fmt.Sprint(addresses, map[bool]string{false: " down"}[i.Flags&net.FlagUp != 0]))
+
+			unplug(name)
+			t.foreignBridge(name)
+			address, err := netlink.ParseAddr("192.0.2.1/24")
+			t.must(err)
+			t.must(netlink.AddrAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}, address))
+			t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
+			t.ExpectThat(interfaceWith("192.0.2.1") != nil, "the address 192.0.2.1 still there", "none")
 		},
 	},
 	{

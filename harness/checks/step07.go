@@ -28,7 +28,7 @@ var step07 = []Fact{
 		Show: func(t *Trial) {
 			secret := t.HostFile("/run/host-secret")
 			t.ExpectNoAccess(t.Launch("", "sh", "-c",
-				`ROOTFS=`+rootfs+` exec "$0" run /probe read /proc/self/fd/9`+secret+" 9</", t.Program.Path))
+				`ROOTFS=`+t.Rootfs()+` exec "$0" run /probe read /proc/self/fd/9`+secret+" 9</", t.Program.Path))
 		},
 	},
 	{
@@ -119,7 +119,7 @@ var step07 = []Fact{
 		Despite: []string{"user", "seccomp"},
 		Because: "files of /proc/sys are root's to write, whatever capabilities he has; others tell of the whole machine",
 		LookAt:  "which paths are made read-only and which covered, after the root is changed",
-		Ours:    []string{"07-final/masks.go defaultReadonlyPaths", "07-final/masks.go defaultMaskedPaths", "07-final/masks.go finishRootfs"},
+		Ours:    []string{"07-final/masks.go defaultReadonlyPaths", "07-final/masks.go defaultMaskedPaths", "07-final/masks.go finish"},
 		Read:    "proc(5), sysfs(5), mount(2)",
 		Show: func(t *Trial) {
 			inside := t.Inside()
@@ -214,7 +214,7 @@ var step07 = []Fact{
 		Despite: []string{"user", "user,capabilities", "user,devices", "capabilities,devices"},
 		Because: "root may make any node, unless a user namespace or the missing CAP_MKNOD forbids it; and a cgroup says which can be opened",
 		LookAt:  "what the command may make, and which devices its cgroup allows",
-		Ours:    []string{"05-user/user.go asRoot", "07-final/devicefilter.go deviceRules", "07-final/capabilities.go defaultCapabilities"},
+		Ours:    []string{"07-final/devicefilter.go deviceRules", "05-user/user.go asRoot", "07-final/capabilities.go defaultCapabilities"},
 		Read:    "mknod(2), capabilities(7), cgroups(7)",
 		Show: func(t *Trial) {
 			t.ExpectNoAccess(t.Run("probe", "node", "1", "11"))

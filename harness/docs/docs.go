@@ -5,6 +5,7 @@
 //
 //	<!-- code: steps/03-mount/mount.go pivotRoot -->   a declaration, as go
 //	<!-- diff: 02-pid 03-mount main.go -->             one file of two steps
+//	<!-- file: harness/engines/config/daemon.json -->  a whole file
 //	<!-- run -->                                       commands and their output
 //	<!-- fails: 02-pid the command is ... -->          a false fact, as told
 //	<!-- not run: reason -->                           recorded, but not tested
@@ -27,8 +28,11 @@ var Files = []string{
 	"steps/05-user/README.md",
 	"steps/06-net/README.md",
 	"steps/07-final/README.md",
+	"steps/07-final/ENGINES.md",
 	"harness/README.md",
 	"harness/CONTRACT.md",
+	"harness/instructor.md",
+	"harness/places.md",
 }
 
 // A Block is what stands between two fences of a text.

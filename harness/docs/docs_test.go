@@ -59,8 +59,11 @@ func listing(b Block) ([]string, error) {
 		return declaration(words[0], words[1])
 	case b.Kind == "diff" && len(words) == 3:
 		return difference(words[0], words[1], words[2])
-	case b.Kind == "code" || b.Kind == "diff":
-		return nil, fmt.Errorf("<!-- %s: %s -->: want FILE SYMBOL or STEP STEP FILE", b.Kind, b.Args)
+	case b.Kind == "file" && len(words) == 1:
+		text, err := os.ReadFile(root + "/" + words[0])
+		return strings.Split(strings.TrimRight(string(text), "\n"), "\n"), err
+	case b.Kind == "code" || b.Kind == "diff" || b.Kind == "file":
+		return nil, fmt.Errorf("<!-- %s: %s -->: want FILE SYMBOL, STEP STEP FILE or FILE", b.Kind, b.Args)
 	}
 	return nil, nil
 }
@@ -179,6 +182,7 @@ func difference(from, to, name string) ([]string, error) {
 func TestMarkers(t *testing.T) {
 	kinds := map[string][]string{
 		"go": {"code"}, "diff": {"diff"}, "console": {"run", "fails", "not run"}, "sh": {""},
+		"toml": {"file"}, "json": {"file"}, "yaml": {""},
 	}
 	for _, file := range Files {
 		for _, b := range read(t, file) {
@@ -253,7 +257,7 @@ func TestLessons(t *testing.T) {
 
 // TestLengths keeps the two overviews on a page or two.
 func TestLengths(t *testing.T) {
-	for file, most := range map[string]int{"README.md": 90, "harness/README.md": 80} {
+	for file, most := range map[string]int{"README.md": 90, "harness/README.md": 80, "harness/instructor.md": 80} {
 		text, err := os.ReadFile(root + "/" + file)
 		require.NoError(t, err)
 		if n := strings.Count(string(text), "\n"); n > most {
@@ -265,7 +269,7 @@ func TestLengths(t *testing.T) {
 var (
 	tag  = regexp.MustCompile(`<[^>]*>`)
 	code = regexp.MustCompile("`[^`]*`")
-	link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	link = regexp.MustCompile(`(?:\]\(|src=")([^)"\s]+)[)"]`) // also that of a picture
 )
 
 // prose returns a text without its blocks, line by line: an empty line stands

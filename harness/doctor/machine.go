@@ -22,6 +22,12 @@ type Machine struct {
 	// Container is the kind of container all this runs in: "docker",
 	// "podman", "lxc"…; "" is none.
 	Container string
+	// Place is one that harness/places.md tells of: "lima", "class",
+	// "devcontainer", "codespaces"; "" is none of these, or unknown.
+	Place string
+	// Folder is the kind of shared folder that we are in: "9p", "virtiofs"; ""
+	// is a disk of this machine.
+	Folder string
 
 	Root     bool // effective user id 0
 	SysAdmin bool // CAP_SYS_ADMIN is effective
@@ -60,6 +66,9 @@ func Gather() Machine {
 		if _, err := exec.LookPath(name); err == nil {
 			m.Programs = append(m.Programs, name)
 		}
+	}
+	if m.Place = os.Getenv("CFS_PLACE"); os.Getenv("CODESPACES") == "true" {
+		m.Place = "codespaces" // a dev container, too
 	}
 	m.gatherKernel()
 	return m

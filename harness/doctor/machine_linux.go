@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"containers-from-scratch/harness/doctor/leftover"
@@ -18,18 +19,56 @@ func (m *Machine) gatherKernel() {
 	if name := prettyName(readLine("/etc/os-release")); name != "" {
 		m.System = name
 	}
+	if m.Place == "" {
+		m.Place = readLine("/etc/containers-from-scratch") // which our templates write
+	}
+	m.Folder = sharedFolder(mounts(), workingDirectory())
 	m.WSL = strings.Contains(strings.ToLower(m.Kernel), "microsoft")
 	m.Container = containerKind()
 	m.Root = os.Geteuid() == 0
 	m.SysAdmin = hasCapability(readLine("/proc/self/status"), unix.CAP_SYS_ADMIN)
-	mounts, _ := probe.Mounts()
-	m.Cgroups = probe.Hierarchies(mounts)
+	m.Cgroups = probe.Hierarchies(mounts())
 	m.MaxUserNS = readLine("/proc/sys/user/max_user_namespaces")
 	m.UserNSClone = readLine("/proc/sys/kernel/unprivileged_userns_clone")
 	m.AppArmor = readLine("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 	m.KVM = kvm("/dev/kvm")
 	m.Left = leftover.Cgroups()
 	m.Bridge = leftover.Bridge()
+}
+
+// mounts are this machine's, none where /proc does not tell.
+func mounts() []probe.Mount {
+	list, _ := probe.Mounts()
+	return list
+}
+
+// workingDirectory is where we are, "/" where that has no name.
+func workingDirectory() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "/"
+	}
+	return dir
+}
+
+// sharedFolders are the filesystems by which a virtual machine has a folder of
+// the machine it runs on: neither chown nor mknod, nor events of files.
+var sharedFolders = []string{"9p", "virtiofs", "fuse.sshfs", "vboxsf", "drvfs", "fuse.vmhgfs-fuse"}
+
+// sharedFolder tells which of these a directory lies in, "" when in none: the
+// mount that is nearest counts, and of two on one place the later.
+func sharedFolder(mounts []probe.Mount, dir string) string {
+	var nearest probe.Mount
+	for _, m := range mounts {
+		below := m.Target == "/" || dir == m.Target || strings.HasPrefix(dir, m.Target+"/")
+		if below && len(m.Target) >= len(nearest.Target) {
+			nearest = m
+		}
+	}
+	if slices.Contains(sharedFolders, nearest.Type) {
+		return nearest.Type
+	}
+	return ""
 }
 
 // readLine returns the text of a small file without its last newline, "" when

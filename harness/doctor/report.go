@@ -19,6 +19,8 @@ func (m Machine) Report(findings []Finding) string {
 		}
 	}
 	line("system", m.system())
+	line("place", m.place())
+	line("folder", m.folder())
 	line("you", m.you())
 	line("go", m.golang())
 	if m.OS == "linux" {
@@ -76,6 +78,31 @@ func (m Machine) system() string {
 		parts = append(parts, "inside a container ("+m.Container+")")
 	}
 	return strings.Join(parts, ", ")
+}
+
+// place names one of harness/places.md, and what to do there.
+func (m Machine) place() string {
+	switch m.Place {
+	case "":
+		return ""
+	case "lima":
+		return withFix("Lima", "work in a clone on this machine's disk, not in the Mac's home")
+	case "devcontainer":
+		return withFix("a dev container", "sh .devcontainer/nest, if step 04 finds cgroups busy")
+	case "codespaces":
+		return withFix("Codespaces: no KVM, and step 05 as root only", "sh .devcontainer/nest, if step 04 finds cgroups busy")
+	case "class":
+		return "a machine of a class (cloud-init)"
+	}
+	return m.Place
+}
+
+// folder warns of a folder that another machine shares.
+func (m Machine) folder() string {
+	if m.Folder == "" {
+		return ""
+	}
+	return withFix("shared by another machine ("+m.Folder+"): no chown, no mknod, slow", "git clone . ~/containers-from-scratch && cd ~/containers-from-scratch")
 }
 
 // you says what the first steps ask first: is this root, and a real one?

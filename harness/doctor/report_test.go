@@ -70,10 +70,42 @@ func TestTheReportOf(t *testing.T) {
 		"wsl2": {
 			with(func(m *Machine) {
 				m.System, m.Kernel = "Ubuntu 22.04.5 LTS", "5.15.167.4-microsoft-standard-WSL2"
+				m.Folder = "9p"
 				m.WSL, m.Cgroups, m.KVM = true, append(v1, unified), "none: a VM boots in 3 s instead of 1"
 				m.Programs = []string{"docker"}
 			}),
 			[]Finding{noQEMU, yes("container", "docker --privileged"), needsRoot, aUser},
+		},
+		"lima": {
+			with(func(m *Machine) {
+				m.System, m.Kernel, m.Arch = "Debian GNU/Linux 13 (trixie)", "6.12.48+deb13-cloud-arm64", "arm64"
+				m.Place, m.Folder, m.KVM = "lima", "virtiofs", "none: a VM boots in 3 s instead of 1"
+				m.Programs = []string{"qemu-system-aarch64", "podman"}
+			}),
+			[]Finding{yes("vm", "QEMU with TCG (no /dev/kvm)"), yes("container", "podman --privileged"), needsRoot, aUser},
+		},
+		"class": {
+			with(func(m *Machine) {
+				m.System, m.Kernel, m.Place = "Ubuntu 24.04.3 LTS", "6.8.0-85-generic", "class"
+				m.AppArmor, m.Programs = "0", []string{"qemu-system-x86_64", "podman"}
+			}),
+			[]Finding{yes("vm", "QEMU with KVM"), yes("container", "podman --privileged"), needsRoot, aUser},
+		},
+		"devcontainer": {
+			with(func(m *Machine) {
+				m.System, m.Kernel, m.Container = "Debian GNU/Linux 13 (trixie)", "6.10.14-linuxkit", "docker"
+				m.Place, m.Folder, m.Root, m.SysAdmin = "devcontainer", "virtiofs", true, true
+				m.KVM, m.Programs = "none: a VM boots in 3 s instead of 1", []string{"qemu-system-x86_64"}
+			}),
+			[]Finding{yes("vm", "QEMU with TCG (no /dev/kvm)"), noEngine, yes("host", "namespaces on this machine, as root"), aUser},
+		},
+		"codespaces": {
+			with(func(m *Machine) {
+				m.System, m.Kernel, m.Container = "Debian GNU/Linux 13 (trixie)", "6.8.0-1030-azure", "docker"
+				m.Place, m.Root, m.SysAdmin, m.AppArmor = "codespaces", true, true, "1"
+				m.KVM, m.Programs = "none: a VM boots in 3 s instead of 1", []string{"qemu-system-x86_64"}
+			}),
+			[]Finding{yes("vm", "QEMU with TCG (no /dev/kvm)"), noEngine, yes("host", "namespaces on this machine, as root"), aUser},
 		},
 		"macos": {
 			Machine{OS: "darwin", Arch: "arm64", System: "macOS", Go: "go1.26.8"},

@@ -67,6 +67,11 @@ func (t *trial) task(id string) string {
 
 // ctrChecks are those of containerd's own command line.
 var ctrChecks = []check{
+	{"its configuration for Kubernetes is one that it reads", func(t *trial) {
+		t.must(writeConfig("containerd.toml", "/box/containerd/cri.toml", "", t.runtime))
+		t.run(nil, "containerd", "--config", "/box/containerd/cri.toml", "config", "dump").
+			has(`(?s)containerd\.runtimes\.final\.options\]\s+BinaryName = "` + t.runtime + `"`)
+	}},
 	{"run passes on output and status", func(t *trial) {
 		t.ctr("c1", []string{"--rm"}, "/bin/echo", "hello").gives("hello\n")
 		t.ctr("c1", []string{"--rm"}, "/bin/sh", "-c", "exit 7").is(7)

@@ -1,7 +1,6 @@
 package engines
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -24,26 +23,13 @@ func dockerd(name, runtime string, checks []check, options ...string) (*engine, 
 	if err := os.MkdirAll("/etc/docker", 0o755); err != nil {
 		return nil, err
 	}
-	config, err := json.Marshal(map[string]any{
-		"runtimes":        map[string]any{"mine": map[string]string{"path": runtime}},
-		"default-runtime": "mine",
-		"data-root":       dir + "/data",
-		"exec-root":       dir + "/exec",
-		"pidfile":         dir + "/pid",
-		"hosts":           []string{"unix://" + dir + "/socket"},
-		"storage-driver":  "vfs",
-		"ip6tables":       false,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(dir+"/daemon.json", config, 0o644); err != nil {
+	if err := writeConfig("daemon.json", dir+"/daemon.json", "", runtime); err != nil {
 		return nil, err
 	}
 	e := &engine{
 		name: name, runtime: runtime, checks: checks,
 		cli:   []string{"docker", "--host", "unix://" + dir + "/socket"},
-		state: dir + "/exec/runtime-mine/moby",
+		state: dir + "/exec/runtime-final/moby",
 	}
 	ready := func() error {
 		out, err := exec.Command(e.cli[0], append(e.cli[1:], "version")...).CombinedOutput()
@@ -52,7 +38,9 @@ func dockerd(name, runtime string, checks []check, options ...string) (*engine, 
 		}
 		return nil
 	}
-	if err := e.serve(ready, append([]string{"dockerd", "--config-file", dir + "/daemon.json"}, options...)...); err != nil {
+	if err := e.serve(ready, append([]string{"dockerd", "--config-file", dir + "/daemon.json",
+		"--data-root", dir + "/data", "--exec-root", dir + "/exec", "--pidfile", dir + "/pid", "--host", "unix://" + dir + "/socket",
+		"--storage-driver", "vfs", "--ip6tables=false"}, options...)...); err != nil {
 		return nil, err
 	}
 	why := e.try(check{"imports an image", func(t *trial) {
@@ -68,7 +56,7 @@ func dockerd(name, runtime string, checks []check, options ...string) (*engine, 
 // dockerOnly are checks of what podman has not, or has not everywhere.
 var dockerOnly = []check{
 	{"info names the runtime", func(t *trial) {
-		t.do("info", "--format", "{{.DefaultRuntime}}").gives("mine\n")
+		t.do("info", "--format", "{{.DefaultRuntime}}").gives("final\n")
 	}},
 	{"update changes the limit of processes", func(t *trial) { // podman 4.3 cannot
 		t.detached("sleep 1000", "-m", "64m", "--memory-swap", "64m", "--pids-limit", "30", "--cpus", "0.5")

@@ -8,6 +8,8 @@
 // what is made is gone with the sandbox.
 package engines
 
+import "slices"
+
 // A Plan is what Guest is told.
 type Plan struct {
 	Engines []string // of Names, those that are installed
@@ -26,4 +28,13 @@ var All = []Engine{
 	{"podman", []string{"podman", "conmon", "iptables"}},
 	{"docker", []string{"docker", "dockerd", "containerd", "containerd-shim-runc-v2", "iptables"}},
 	{"ctr", []string{"ctr", "containerd", "containerd-shim-runc-v2"}},
+}
+
+// Named are the engines to try when RUN is text: one of them, or all, of whose
+// checks only those with text in their claim.
+func Named(text string) (list []Engine, checks string) {
+	if i := slices.IndexFunc(All, func(e Engine) bool { return e.Name == text }); i >= 0 {
+		return All[i : i+1], ""
+	}
+	return All, text
 }

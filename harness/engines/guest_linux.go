@@ -2,6 +2,7 @@ package engines
 
 import (
 	"archive/tar"
+	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,24 @@ const (
 	rootfs  = "/box/rootfs" // of the containers of ctr, which need no image
 	archive = "/box/image.tar"
 )
+
+// config are the files that steps/07-final/ENGINES.md tells to write.
+//
+//go:embed config
+var config embed.FS
+
+// writeConfig writes one of them, with the path of our runtime in the place of
+// theirs, and text before it.
+func writeConfig(name, path, before, runtime string) error {
+	text, err := config.ReadFile("config/" + name)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(before+strings.ReplaceAll(string(text), "/usr/local/bin/07-final", runtime)), 0o644)
+}
 
 // Guest is called in a sandbox, as the one job there. It writes a line for each
 // check, and a last one for each engine. The status of an error is 1 when a
@@ -200,7 +219,7 @@ func makeImage() error {
 	}
 	err = errors.Join(err,
 		add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755}, program),
-		add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n")),
+		add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")),
 		add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/group", Mode: 0o644}, []byte("root:x:0:\nuser:x:1000:\n")),
 		add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/plain", Mode: 0o644}, []byte("no program\n")))
 	for _, name := range strings.Fields(string(list)) {

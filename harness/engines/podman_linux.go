@@ -3,7 +3,6 @@ package engines
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 )
 
 // startPodman prepares files of its own for podman, which has no daemon.
@@ -11,34 +10,18 @@ func startPodman(runtime string) (*engine, error) {
 	const dir = "/box/podman"
 	containers := dir + "/containers.conf"
 	storage := dir + "/storage.conf"
-	for file, text := range map[string]string{
-		// A limit of processes or files is more than a root without
-		// CAP_SYS_RESOURCE may raise, see setrlimit(2).
-		containers: fmt.Sprintf(`[containers]
-default_ulimits = []
-[engine]
-runtime = "mine"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-[engine.runtimes]
-mine = ["%s"]
-`, runtime),
-		storage: fmt.Sprintf(`[storage]
-driver = "vfs"
-graphroot = "%s/graph"
-runroot = "%[1]s/run"
-`, dir),
-	} {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return nil, err
-		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			return nil, err
-		}
+	// A limit of processes or files is more than a root without CAP_SYS_RESOURCE
+	// may raise, see setrlimit(2).
+	if err := writeConfig("containers.conf", containers, "[containers]\ndefault_ulimits = []\n", runtime); err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = \"%s/graph\"\nrunroot = \"%[1]s/run\"\n", dir)
+	if err := os.WriteFile(storage, []byte(text), 0o644); err != nil {
+		return nil, err
 	}
 	e := &engine{
 		name: "podman", runtime: runtime, checks: append(shared, podmanOnly...),
-		cli: []string{"podman", "--log-level", "error"},
+		cli: []string{"podman", "--log-level", "error", "--events-backend", "file"},
 		env: []string{"CONTAINERS_CONF=" + containers, "CONTAINERS_STORAGE_CONF=" + storage},
 	}
 	why := e.try(check{"imports an image", func(t *trial) {

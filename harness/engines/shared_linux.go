@@ -95,6 +95,17 @@ var shared = []check{
 		t.quick(`echo $(hostname) $A $(pwd) $(id -u) $(id -g)`, "--hostname", "name", "-e", "A=b", "-w", "/tmp", "-u", "5:6").
 			gives("name b /tmp 5 6\n")
 	}},
+	{"HOME is the user's, as the image has it", func(t *trial) {
+		t.detached("echo $HOME; sleep 1000")
+		t.printed("/root\n")
+		t.do("exec", "-u", "1000", "c1", "sh", "-c", "echo $HOME").gives("/home/user\n")
+		t.do("exec", "-u", "5", "c1", "sh", "-c", "echo $HOME").gives("/\n")
+	}},
+	{"limits of open files are its caller's, also in exec", func(t *trial) {
+		t.detached("ulimit -n; sleep 1000")
+		t.printed("\n")
+		t.do("exec", "c1", "sh", "-c", "ulimit -n").gives(t.do("logs", "c1").stdout)
+	}},
 	{"exec passes on output and status", func(t *trial) {
 		t.detached("sleep 1000")
 		t.do("exec", "c1", "echo", "hello").gives("hello\n")

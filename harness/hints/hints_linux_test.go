@@ -13,15 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lastStep is the last that is taught; what comes after it has no hints.
-const lastStep = 6
-
-// taught are the facts that a learner meets.
+// taught are the facts that a learner meets: not what step 07 is needed for.
 func taught() map[string]bool {
 	claims := map[string]bool{}
-	for n := 1; n <= lastStep; n++ {
+	for n := 1; n <= LastStep; n++ {
 		for _, f := range checks.FactsAt(n) {
-			claims[f.Claim] = true
+			if !strings.HasPrefix(f.Ours[0], "07-final/") {
+				claims[f.Claim] = true
+			}
 		}
 	}
 	return claims

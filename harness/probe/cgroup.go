@@ -8,7 +8,8 @@ import (
 
 // A Hierarchy is one tree of cgroups, see cgroups(7).
 type Hierarchy struct {
-	Root        string
+	Root        string // where it is mounted
+	Top         string // which cgroup is there: "/", or of a bind mount one below
 	V2          bool
 	ReadOnly    bool
 	Controllers []string // on v1 also other options of the mount
@@ -24,7 +25,7 @@ func Hierarchies(mounts []Mount) (list []Hierarchy) {
 			continue
 		}
 		seen[key] = true
-		h := Hierarchy{Root: m.Target, V2: m.Type == "cgroup2", Controllers: m.Super}
+		h := Hierarchy{Root: m.Target, Top: m.Root, V2: m.Type == "cgroup2", Controllers: m.Super}
 		if h.V2 {
 			controllers, _ := os.ReadFile(m.Target + "/cgroup.controllers")
 			h.Controllers = strings.Fields(string(controllers))

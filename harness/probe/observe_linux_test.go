@@ -36,9 +36,9 @@ func TestTheTreesOfCgroupsAreMounts(t *testing.T) {
 	require.NoError(t, err)
 	list := Hierarchies(mounts)
 	require.Equal(t, []Hierarchy{
-		{Root: "/sys/fs/cgroup/cpu,cpuacct", Controllers: []string{"rw", "cpu", "cpuacct"}},
-		{Root: "/sys/fs/cgroup/memory", Controllers: []string{"rw", "memory"}, ReadOnly: true},
-		{Root: "/nowhere/unified", V2: true, Controllers: []string{}},
+		{Root: "/sys/fs/cgroup/cpu,cpuacct", Top: "/", Controllers: []string{"rw", "cpu", "cpuacct"}},
+		{Root: "/sys/fs/cgroup/memory", Top: "/", Controllers: []string{"rw", "memory"}, ReadOnly: true},
+		{Root: "/nowhere/unified", Top: "/", V2: true, Controllers: []string{}},
 	}, list)
 	require.Equal(t, "/sys/fs/cgroup/memory", With("memory", list).Root)
 	require.Nil(t, With("pids", list))

@@ -2,7 +2,9 @@ package sandbox
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -174,7 +176,7 @@ func inherit(dir string, files ...string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, file), value, 0); err != nil {
+		if err := writeCgroup(filepath.Join(dir, file), string(value)); err != nil {
 			return err
 		}
 	}
@@ -231,7 +233,7 @@ func (c *boxCgroups) directories() (list []string) {
 // thread only, and a Go program has several. It returns only when it fails.
 func enterCgroups(dirs []string) error {
 	for _, dir := range dirs {
-		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0); err != nil {
+		if err := writeCgroup(filepath.Join(dir, "cgroup.procs"), "0"); err != nil {
 			return fmt.Errorf("join the box's cgroup: %w", err)
 		}
 	}
@@ -334,18 +336,29 @@ func tryLimits(kind string) error {
 	}()
 	for file, limit := range limits {
 		file = filepath.Join(cgroupRoot, file)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		if err := os.Mkdir(filepath.Dir(file), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err := os.WriteFile(file, []byte(limit), 0); err != nil {
+		if err := writeCgroup(file, limit); err != nil {
 			return err
 		}
 	}
 	for file := range limits {
 		procs := filepath.Join(cgroupRoot, filepath.Dir(file), "cgroup.procs")
-		if err := os.WriteFile(procs, []byte(strconv.Itoa(process.Process.Pid)), 0); err != nil {
+		if err := writeCgroup(procs, strconv.Itoa(process.Process.Pid)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeCgroup writes to a file that the kernel has made in a cgroup. Where no
+// hierarchy is mounted, none must be made: it would take any limit.
+func writeCgroup(file, value string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
 }

@@ -295,7 +295,7 @@ func delegateCgroup(root string) error {
 	if err := os.MkdirAll(leaf, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(leaf, "cgroup.procs"), []byte("0"), 0); err != nil {
+	if err := writeCgroup(filepath.Join(leaf, "cgroup.procs"), "0"); err != nil {
 		return err
 	}
 	names, err := os.ReadFile(filepath.Join(root, "cgroup.controllers"))
@@ -305,7 +305,7 @@ func delegateCgroup(root string) error {
 	for _, name := range strings.Fields(string(names)) {
 		// One that cannot be had (a real-time process holds cpu) must not
 		// cost the others.
-		_ = os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+"+name), 0)
+		_ = writeCgroup(filepath.Join(root, "cgroup.subtree_control"), "+"+name)
 	}
 	return nil
 }

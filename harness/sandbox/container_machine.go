@@ -92,6 +92,9 @@ func startContainer(v variant, spec Spec) (*containerMachine, error) {
 // process 1 for its status and for /out. The engine's own exit status is not
 // trusted: its 125, 126 and 127 may as well be the program's.
 func (m *containerMachine) Run(job Job) (int, error) {
+	if err := job.refuseBinds("container"); err != nil {
+		return 0, err
+	}
 	limit := job.Timeout
 	if limit == 0 {
 		limit = 10 * time.Minute

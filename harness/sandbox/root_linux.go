@@ -268,3 +268,23 @@ func Libraries(file string) ([]string, error) {
 	}
 	return libs, nil
 }
+
+// ProgramFiles are the files that one of this machine's programs needs in
+// another: itself in dir, and its libraries where its loader looks for them.
+func ProgramFiles(name, dir string) (map[string]string, error) {
+	p, info := lookUp(name, append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin"))
+	if info == nil {
+		return nil, fmt.Errorf("%s is not installed", name)
+	}
+	libs, err := Libraries(p.file)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{filepath.Join(dir, name): p.file}
+	for _, lib := range libs {
+		if lib != p.file {
+			files[lib] = lib
+		}
+	}
+	return files, nil
+}

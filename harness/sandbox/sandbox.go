@@ -8,6 +8,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -31,7 +32,8 @@ type Job struct {
 	Files map[string]string
 
 	// Binds are directories of this machine that the machine shows, read-only,
-	// in the place of its own (host only).
+	// in the place of its own. Machines that share no kernel with this one, or
+	// are an engine's, refuse them.
 	Binds []string
 
 	Args []string // the program and its arguments; Args[0] is a path in the machine
@@ -46,6 +48,14 @@ type Job struct {
 
 	Out     string        // host directory that receives what the job leaves in /out; "" drops it
 	Timeout time.Duration // the job is killed after it; 0 is 10 minutes
+}
+
+// refuseBinds is for machines that cannot show this one's directories.
+func (j Job) refuseBinds(place string) error {
+	if len(j.Binds) > 0 {
+		return fmt.Errorf("sandbox %s cannot show %s of this machine: SANDBOX=host can", place, j.Binds[0])
+	}
+	return nil
 }
 
 // A Machine runs jobs, one at a time.

@@ -23,6 +23,7 @@ import (
 //	vm_initramfs.go the root file system, written by vm_cpio.go
 //	vm_kvm*.go      is KVM there, and is it fast
 //	vm_qemu.go      the QEMU process and its channels
+//	vm_saved.go     a machine that has booted, kept for the next
 //	vm_run.go       one job, seen from the host (vm_tty*.go: its terminal)
 //	vm_guest*.go    process 1
 //	vm_wire.go      what both ends say to each other
@@ -175,7 +176,9 @@ func (vm) Start(s Spec) (Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the test VM: %w", err)
 	}
-	say(s.Log, "booting the test VM (%s)", map[string]string{"kvm": "KVM", "tcg": "TCG, about 3 s"}[b.accel])
+	if !exists(b.savedFile()) {
+		say(s.Log, "booting the test VM (%s)", map[string]string{"kvm": "KVM", "tcg": "TCG, about 3 s"}[b.accel])
+	}
 	m, err := b.boot()
 	if err != nil && b.accel == "kvm" && s.Accel != "kvm" {
 		say(s.Log, "warning: the VM does not come up under KVM, using TCG: %v", firstLine(err))

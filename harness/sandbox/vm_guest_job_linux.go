@@ -248,6 +248,9 @@ func (g *guest) reset(last *vmJob) error {
 		}
 	}
 	removeCgroups("/sys/fs/cgroup")
+	if err := keepCgroups(g.cgroup); err != nil {
+		return err
+	}
 	links, _ := filepath.Glob("/sys/class/net/*")
 	for _, link := range links {
 		if name := filepath.Base(link); name != "lo" {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,10 +49,30 @@ type vmMachine struct {
 	running sync.Mutex // held by the one Run
 }
 
-// boot starts QEMU and waits until process 1 is ready for jobs.
+// boot makes a machine that is ready for jobs: it continues one that was saved, or
+// boots, and saves it for the next.
 func (b *vmBoot) boot() (*vmMachine, error) {
+	saved := b.savedFile()
+	if f, err := os.Open(saved); saved != "" && err == nil {
+		defer f.Close()
+		now := time.Now()
+		_ = os.Chtimes(saved, now, now) // see forgetOld
+		if m, err := b.start(f); err == nil {
+			return m, nil
+		}
+		_ = os.Remove(saved) // of no use, whatever it is
+	}
+	m, err := b.start(nil)
+	if err != nil || saved == "" {
+		return m, err
+	}
+	return m, m.save(saved)
+}
+
+// start starts QEMU and waits until process 1 is ready for jobs.
+func (b *vmBoot) start(saved *os.File) (*vmMachine, error) {
 	m := &vmMachine{ports: map[string]*os.File{}, ended: make(chan struct{})}
-	if err := m.launch(b); err != nil {
+	if err := m.launch(b, saved); err != nil {
 		m.closePorts()
 		return nil, err
 	}
@@ -62,29 +83,42 @@ func (b *vmBoot) boot() (*vmMachine, error) {
 	timer := time.AfterFunc(deadline, func() { m.kill(fmt.Sprintf("the VM did not come up within %v", deadline)) })
 	defer timer.Stop()
 	m.toGuest, m.heard = json.NewEncoder(m.ports["ctl"]), json.NewDecoder(m.ports["ctl"])
-	var first fromGuest
-	if err := m.heard.Decode(&first); err != nil || !first.Ready {
-		defer m.Close()
-		return nil, m.failure(first.Error)
+	ready := m.awaitReady
+	if saved != nil {
+		ready = m.wake
+	}
+	if err := ready(); err != nil {
+		m.Close()
+		return nil, err
 	}
 	return m, nil
 }
 
-// launch starts QEMU with a socket for each port and one for the console.
-func (m *vmMachine) launch(b *vmBoot) error {
+// awaitReady waits until process 1 says that jobs are welcome.
+func (m *vmMachine) awaitReady() error {
+	var first fromGuest
+	if err := m.heard.Decode(&first); err != nil || !first.Ready {
+		return m.failure(first.Error)
+	}
+	return nil
+}
+
+// launch starts QEMU with a socket for each port, and for the console and QEMU's
+// monitor, and the file with a machine that it is to continue, if there is one.
+func (m *vmMachine) launch(b *vmBoot, saved *os.File) error {
 	cmd := exec.Command(b.qemu, b.qemuArgs()...)
-	defer func() { // QEMU has its own copies
-		for _, f := range cmd.ExtraFiles {
-			f.Close()
-		}
-	}()
-	for _, name := range append([]string{"console"}, vmPorts...) {
+	for _, name := range slices.Concat([]string{"console"}, vmPorts, []string{"monitor"}) {
 		ours, theirs, err := socketpair(name)
 		if err != nil {
 			return err
 		}
+		defer theirs.Close() // QEMU has its own copy
 		m.ports[name] = ours
 		cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
+	}
+	if saved != nil {
+		cmd.Args = append(cmd.Args, "-incoming", fmt.Sprintf("fd:%d", 3+len(cmd.ExtraFiles)))
+		cmd.ExtraFiles = append(cmd.ExtraFiles, saved)
 	}
 	cmd.Stdout, cmd.Stderr = &m.console, &m.console
 	cmd.SysProcAttr = qemuProcAttr()
@@ -140,7 +174,8 @@ func (b *vmBoot) qemuArgs() []string {
 			"-chardev", fmt.Sprintf("socket,id=%s,fd=%d", name, 4+i),
 			"-device", fmt.Sprintf("virtserialport,chardev=%s,name=%s%s", name, portPrefix, name))
 	}
-	return args
+	return append(args,
+		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", 4+len(vmPorts)), "-mon", "chardev=monitor,mode=control")
 }
 
 // What the kernel's command line and /sys/class/virtio-ports call our things.

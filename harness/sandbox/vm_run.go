@@ -23,6 +23,9 @@ const defaultTimeout = 10 * time.Minute
 // Run runs job in the VM, see Machine. After an error the VM is gone: what a
 // panic or a timeout leaves behind is not worth another job.
 func (m *vmMachine) Run(job Job) (status int, err error) {
+	if err := job.refuseBinds("vm"); err != nil {
+		return 0, err
+	}
 	m.running.Lock()
 	defer m.running.Unlock()
 

@@ -17,6 +17,7 @@ var vmPorts = []string{"ctl", "files", "in", "out", "err"}
 type toGuest struct {
 	Job  *vmJob  `json:",omitempty"` // followed by a tar on files
 	Size *vmSize `json:",omitempty"` // the terminal's new size
+	Wake *vmWake `json:",omitempty"` // it was saved and goes on now
 }
 
 // A vmJob is the part of a Job that the guest has to know.
@@ -34,7 +35,7 @@ type vmSize struct{ Rows, Cols uint16 }
 
 // A fromGuest is what process 1 says on ctl.
 type fromGuest struct {
-	Ready  bool   `json:",omitempty"` // once, when jobs are welcome: the heartbeat
+	Ready  bool   `json:",omitempty"` // jobs are welcome, after a boot and when awake
 	Status *int   `json:",omitempty"` // the job ended; a tar on files follows if the host wanted Out
 	Error  string `json:",omitempty"` // the machine failed; it takes no more jobs
 }

@@ -208,7 +208,7 @@ func TestALessonFromTheBeginningToTheNext(t *testing.T) {
 	s.press("n")
 	s.expect("step 02-pid")
 	s.expect("step 02 holds")
-	s.expect("the last step")
+	s.expect("the last step to write")
 	require.Equal(t, 2, Load(s.dir).Step)
 	s.press("xn")
 	s.expect("Nothing is changed")

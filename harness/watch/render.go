@@ -135,12 +135,12 @@ func (m *Model) stepHolds(took string) string {
 	v := m.Verdict
 	line := fmt.Sprintf("%s: step %02d holds%s", m.bar(len(v.Held), len(v.Held)), m.Step.Number, took)
 	if v.Skipped > 0 {
-		line += fmt.Sprintf(", %d facts could not be tried here", v.Skipped)
+		line += fmt.Sprintf("; could not be tried here: %d more", v.Skipped)
 	}
 	shown := m.Style.paint(green, m.say(line)) + "\n"
 	switch {
 	case m.Next == nil:
-		shown += m.say("This was the last step.")
+		shown += m.say("That was the last step to write; what comes after is to be read.")
 	case m.Style.Keys:
 		shown += m.say(fmt.Sprintf("Next: read %s, then press n. Your program stays as it is.", m.Next.Lesson))
 	default:

@@ -42,22 +42,20 @@ func parseCapabilities(c *specs.LinuxCapabilities) (caps capabilities, unknown [
 		return caps, nil
 	}
 	known := strings.Fields(capabilityNames)
-	for _, set := range []struct {
-		names []string
-		bits  *uint64
-	}{{c.Bounding, &caps.Bounding}, {c.Effective, &caps.Effective}, {c.Inheritable, &caps.Inheritable},
-		{c.Permitted, &caps.Permitted}, {c.Ambient, &caps.Ambient}} {
-		for _, name := range set.names {
+	bits := func(names []string) (set uint64) {
+		for _, name := range names {
 			short, prefixed := strings.CutPrefix(name, "CAP_")
 			number := slices.Index(known, short)
 			// EINVAL above /proc/sys/kernel/cap_last_cap, 0 if it is dropped.
 			if prefixed && number >= 0 && inBounding(number) {
-				*set.bits |= 1 << number
+				set |= 1 << number
 			} else if !slices.Contains(unknown, name) {
 				unknown = append(unknown, name)
 			}
 		}
+		return set
 	}
+	caps = capabilities{bits(c.Bounding), bits(c.Effective), bits(c.Inheritable), bits(c.Permitted), bits(c.Ambient)}
 	// An ambient one must be permitted and inheritable. Many a configuration
 	// has it otherwise, and runc goes on, too.
 	for number, name := range known {

@@ -12,13 +12,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
-const noController = "no controller %s (mount -t cgroup2 cgroup2 /sys/fs/cgroup; for memory, boot with cgroup_enable=memory)"
+const (
+	noController = "no controller %s (mount -t cgroup2 cgroup2 /sys/fs/cgroup; for memory, boot with cgroup_enable=memory)"
+	noSystemd    = "systemd's cgroups are not supported: let the engine use cgroupfs (podman --cgroup-manager=cgroupfs; docker --exec-opt native.cgroupdriver=cgroupfs)"
+)
 
 // controllersV1 are what a mount of cgroup v1 can have, see cgroups(7).
 var controllersV1 = []string{"blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory",
@@ -36,19 +38,14 @@ type cgroup struct {
 // with or without a leading "/": so it means the same whoever calls.
 func findCgroup(path, id string) (cgroup, error) {
 	path = cmp.Or(path, "container-"+id)
-	c := cgroup{Path: filepath.Join("/", path), Dirs: map[string]string{}}
+	c := cgroup{filepath.Join("/", path), map[string]string{}}
 	switch {
-	case slices.Contains(strings.Split(path, "/"), ".."):
-		return c, fmt.Errorf("cgroupsPath %s leads up with ..", path)
-	case c.Path == "/": // all of the host's processes may be in it
-		return c, fmt.Errorf("cgroupsPath %s is the root", path)
+	case c.Path == "/" || slices.Contains(strings.Split(path, "/"), ".."):
+		return c, fmt.Errorf("cgroupsPath %s is not below the root, where the host's processes are", path)
 	case strings.Count(path, ":") == 2 && !strings.Contains(path, "/"):
-		return c, fmt.Errorf("cgroupsPath %s is one for systemd; only a path is supported (docker: native.cgroupdriver=cgroupfs; podman: --cgroup-manager=cgroupfs)", path)
+		return c, fmt.Errorf("cgroupsPath %s: %s", path, noSystemd)
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return c, fmt.Errorf("find cgroup: %w", err)
-	}
 	for line := range strings.Lines(string(mounts)) {
 		// 36 25 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
 		f := strings.Fields(line)
@@ -64,15 +61,13 @@ func findCgroup(path, id string) (cgroup, error) {
 			continue
 		}
 		for _, name := range names {
-			if c.Dirs[name] == "" { // else another mount of what is there already
-				c.Dirs[name] = mount + c.Path
-			}
+			c.Dirs[name] = cmp.Or(c.Dirs[name], mount+c.Path) // the first of several mounts
 		}
 	}
-	if len(c.Dirs) == 0 {
-		return c, fmt.Errorf("find cgroup: "+noController, "at all")
+	if err == nil && len(c.Dirs) == 0 {
+		err = fmt.Errorf(noController, "at all")
 	}
-	return c, nil
+	return c, err
 }
 
 // v2 tells whether cgroup v2 has the controller.
@@ -80,8 +75,14 @@ func (c cgroup) v2(controller string) bool {
 	return c.Dirs[controller] != "" && c.Dirs[controller] == c.Dirs[""]
 }
 
-// directories are the cgroup's, each once. That of v2 is the first: its events
-// tell when all processes are gone, also for the others.
+// controllers are those of one of the directories.
+func (c cgroup) controllers(dir string) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(c.Dirs)), func(name string) bool {
+		return name == "" || c.Dirs[name] != dir
+	})
+}
+
+// directories are the cgroup's, each once, that of v2 first.
 func (c cgroup) directories() []string {
 	list := slices.Compact(slices.Sorted(maps.Values(c.Dirs)))
 	if i := slices.Index(list, c.Dirs[""]); i > 0 {
@@ -90,21 +91,21 @@ func (c cgroup) directories() []string {
 	return list
 }
 
-// create makes the cgroup, and those above it, with limits. One without
-// processes, as a killed runtime leaves it, is taken over. After an error
-// nothing is left that it made; the cgroup may be another container's then: let
-// it be.
+// create makes the cgroup, and those above it, with limits. One that is empty,
+// as a killed runtime leaves it, is replaced. After an error nothing is left
+// that it made; the cgroup may be another container's then: let it be.
 func (c cgroup) create(r *specs.LinuxResources) (err error) {
 	var made []string
 	defer func() {
-		for _, dir := range slices.Backward(made) {
-			if err != nil {
+		if err != nil {
+			for _, dir := range slices.Backward(made) {
 				unix.Rmdir(dir) // unless another container is in it by now
 			}
+			err = cgroupError(err)
 		}
-		err = cgroupError(err)
 	}()
 	for _, dir := range c.directories() {
+		unix.Rmdir(dir) // works if nothing is in it
 		parent := strings.TrimSuffix(dir, c.Path)
 		for name := range strings.SplitSeq(c.Path[1:], "/") {
 			child := parent + "/" + name
@@ -113,14 +114,11 @@ func (c cgroup) create(r *specs.LinuxResources) (err error) {
 					return err
 				}
 			}
-			if err = os.Mkdir(child, 0o755); err == nil {
+			err := os.Mkdir(child, 0o755)
+			if err == nil {
 				made = append(made, child)
-			} else if !errors.Is(err, os.ErrExist) {
+			} else if child == dir || !errors.Is(err, os.ErrExist) {
 				return err
-			} else if child == dir {
-				if err := c.unused(dir); err != nil {
-					return err
-				}
 			}
 			if dir == c.Dirs["cpuset"] && !c.v2("cpuset") {
 				if err := inheritCPUSet(parent, child); err != nil {
@@ -130,56 +128,47 @@ func (c cgroup) create(r *specs.LinuxResources) (err error) {
 			parent = child
 		}
 	}
-	return c.limit(r, true)
+	if err := c.update(r); err != nil {
+		return err
+	}
+	return c.limitDevices(given(r).Devices)
 }
 
 // handDown lets the cgroups below dir have the controllers of v2: each cgroup
 // from the root on must give them to the next.
 func (c cgroup) handDown(dir string) error {
-	has, missing := strings.Fields(readCgroup(dir+"/cgroup.subtree_control")), ""
-	for _, name := range slices.Sorted(maps.Keys(c.Dirs)) {
-		if name != "" && c.v2(name) && !slices.Contains(has, name) {
-			missing += " +" + name
-		}
-	}
-	if missing == "" {
+	file := dir + "/cgroup.subtree_control"
+	has := strings.Fields(readCgroup(file))
+	missing := slices.DeleteFunc(c.controllers(c.Dirs[""]), func(name string) bool { return slices.Contains(has, name) })
+	if len(missing) == 0 {
 		return nil
 	}
-	return writeCgroup(dir+"/cgroup.subtree_control", missing) // all of them or none
+	return writeCgroup(file, "+"+strings.Join(missing, " +")) // all of them or none
 }
 
 // inheritCPUSet gives a cgroup of v1 the CPUs and memory nodes of the one
 // above: a new one has none, and no process can join it.
-func inheritCPUSet(parent, child string) error {
+func inheritCPUSet(parent, child string) (err error) {
 	for _, file := range []string{"/cpuset.cpus", "/cpuset.mems"} {
-		if readCgroup(child+file) == "" {
-			if err := writeCgroup(child+file, readCgroup(parent+file)); err != nil {
-				return err
-			}
+		if err == nil && readCgroup(child+file) == "" {
+			err = writeCgroup(child+file, readCgroup(parent+file))
 		}
-	}
-	return nil
-}
-
-// unused refuses a cgroup in which a container would meet other processes, or
-// never start.
-func (c cgroup) unused(dir string) error {
-	if pids, err := processesBelow(dir); err != nil || len(pids) > 0 {
-		return cmp.Or(err, fmt.Errorf("%s is not empty: processes %v", dir, pids))
-	}
-	frozen, err := c.frozen()
-	if frozen {
-		return fmt.Errorf("%s is frozen", dir)
 	}
 	return err
 }
 
-// add puts a process into the cgroup: what it starts will be there too.
+// add puts a process into the cgroup: what it starts will be there too. A
+// container that has handed controllers of v2 down has its own processes only
+// in cgroups below, systemd for one: then it is put where there are some.
 func (c cgroup) add(pid int) error {
 	for _, dir := range c.directories() {
 		err := writeCgroup(dir+"/cgroup.procs", strconv.Itoa(pid))
-		if errors.Is(err, unix.EBUSY) { // the container has handed controllers down
-			err = joinBelow(dir, pid, err)
+		if errors.Is(err, unix.EBUSY) {
+			walkCgroups(dir, func(below string) {
+				if err != nil && readCgroup(below+"/cgroup.procs") != "" {
+					err = writeCgroup(below+"/cgroup.procs", strconv.Itoa(pid))
+				}
+			})
 		}
 		if err != nil {
 			return fmt.Errorf("add process %d to cgroup: %w", pid, err)
@@ -211,46 +200,24 @@ func writeCgroup(file, value string) error {
 
 // cgroupError says what was refused, and what to paste then.
 func cgroupError(err error) error {
-	switch path, _ := errors.AsType[*os.PathError](err); {
-	case err == nil:
-		return nil
-	case path != nil && errors.Is(err, unix.EROFS):
+	path, _ := errors.AsType[*os.PathError](err)
+	switch {
+	case path != nil && path.Err == unix.EROFS:
 		return fmt.Errorf("create cgroup: %w (mount -o remount,bind,rw %s)", err, filepath.Dir(path.Path))
-	case path != nil && errors.Is(err, unix.EBUSY) && filepath.Base(path.Path) == "cgroup.subtree_control": // as in Docker: who has processes shares nothing out
+	case path != nil && path.Err == unix.EEXIST:
+		return fmt.Errorf("create cgroup: %w, and is not empty", err)
+	case path != nil && path.Err == unix.EBUSY: // as in Docker: who has processes shares nothing out
 		return fmt.Errorf("create cgroup: %w (mkdir %[2]s/init; xargs -n1 <%[2]s/cgroup.procs >%[2]s/init/cgroup.procs)", err, filepath.Dir(path.Path))
 	}
 	return fmt.Errorf("create cgroup: %w", err)
 }
 
-// remove removes the cgroup, and those that the container made below it. It
-// waits for processes that are about to end, but not forever.
-func (c cgroup) remove() (err error) {
-	deadline := time.Now().Add(10 * time.Second)
-	for _, dir := range c.directories() {
-		e := unix.Rmdir(dir)
-		for e == unix.EBUSY && time.Now().Before(deadline) {
-			awaitEmpty(dir, deadline)
-			walkCgroups(unix.AT_FDCWD, dir, func(at int, name string, _ *os.File) error {
-				unix.Unlinkat(at, name, unix.AT_REMOVEDIR)
-				return nil
-			})
-			e = unix.Rmdir(dir)
-		}
-		if e == unix.EROFS { // the kernel's answer also where there is none
-			if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
-				continue
-			}
-		}
-		if e != nil && e != unix.ENOENT {
-			err = cmp.Or(err, fmt.Errorf("remove cgroup %s: %w", dir, e))
-		}
-	}
-	return err
-}
-
 // hideCgroup makes the cgroup of init the root of all that it sees of cgroups,
 // see cgroup_namespaces(7). Call it in the cgroup.
-func hideCgroup() error {
+func (c *initHalf) hideCgroup() error {
+	if path, listed := findNamespace(c.Spec, specs.CgroupNamespace); !listed || path != "" {
+		return nil
+	}
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("create cgroup namespace: %w", err)
 	}
@@ -260,11 +227,10 @@ func hideCgroup() error {
 // defaultResources are the limits of a container that nobody gave any: 64 MiB
 // without swap, 64 processes, half a CPU, and no devices but the harmless.
 func defaultResources() *specs.LinuxResources {
-	memory, pids, quota, period := int64(64<<20), int64(64), int64(50000), uint64(100000)
 	return &specs.LinuxResources{
-		Memory:  &specs.LinuxMemory{Limit: &memory, Swap: &memory},
-		Pids:    &specs.LinuxPids{Limit: &pids},
-		CPU:     &specs.LinuxCPU{Quota: &quota, Period: &period},
+		Memory:  &specs.LinuxMemory{Limit: new(int64(64 << 20)), Swap: new(int64(64 << 20))},
+		Pids:    &specs.LinuxPids{Limit: new(int64(64))},
+		CPU:     &specs.LinuxCPU{Quota: new(int64(50000)), Period: new(uint64(100000))},
 		Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}},
 	}
 }

@@ -124,39 +124,15 @@ func TestACgroupLives(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int{s.Process.Pid}, pids)
 	for _, dir := range c.directories() {
-		pids, err := processesBelow(dir)
-		require.NoError(t, err)
-		require.Equal(t, []int{s.Process.Pid}, pids, dir)
+		require.Equal(t, fmt.Sprint(s.Process.Pid), readCgroup(dir+"/cgroup.procs"), dir)
 	}
-	require.ErrorContains(t, c.create(nil), "is not empty: processes", "in use")
+	require.ErrorContains(t, c.create(nil), "is not empty", "in use")
 
 	text, err := json.Marshal(c)
 	require.NoError(t, err)
 	var stored cgroup
 	require.NoError(t, json.Unmarshal(text, &stored))
 	require.Empty(t, cmp.Diff(c, stored))
-
-	all, err := stored.stats()
-	require.NoError(t, err)
-	text, err = json.Marshal(all)
-	require.NoError(t, err)
-	var seen struct {
-		CPU struct {
-			Usage struct{ Total, Kernel, User uint64 }
-		}
-		Memory struct {
-			Usage struct{ Limit, Usage uint64 }
-			Raw   map[string]uint64
-		}
-		Pids struct{ Current, Limit uint64 }
-	}
-	require.NoError(t, json.Unmarshal(text, &seen))
-	require.NotZero(t, seen.CPU.Usage.Total)
-	require.NotZero(t, seen.Memory.Usage.Usage)
-	require.NotEmpty(t, seen.Memory.Raw)
-	require.Equal(t, uint64(67108864), seen.Memory.Usage.Limit)
-	require.Equal(t, uint64(1), seen.Pids.Current)
-	require.Equal(t, uint64(64), seen.Pids.Limit)
 
 	require.NoError(t, c.signal(unix.SIGKILL))
 	require.NoError(t, c.remove())
@@ -165,23 +141,24 @@ func TestACgroupLives(t *testing.T) {
 	pids, err = c.processes()
 	require.NoError(t, err)
 	require.Empty(t, pids)
-	_, err = c.stats()
-	require.Error(t, err)
 }
 
-func TestAnEmptyCgroupIsTakenOverAFrozenOneIsNot(t *testing.T) {
+func TestAnEmptyCgroupIsReplaced(t *testing.T) {
 	c := aCgroup(t, fmt.Sprintf("/taken-%d/over", os.Getpid()))
 	t.Cleanup(func() {
 		for _, dir := range c.directories() {
 			_ = os.Remove(filepath.Dir(dir)) // what is left is found by the sandbox
 		}
 	})
-	require.NoError(t, c.create(nil))
-	require.NoError(t, c.create(nil))
+	require.NoError(t, c.create(defaultResources()))
 	require.NoError(t, c.freeze(true))
-	require.ErrorContains(t, c.create(nil), "is frozen")
-	require.NoError(t, c.freeze(false))
-	require.DirExists(t, c.directories()[0])
+	require.NoError(t, c.create(nil))
+	require.False(t, c.frozen(), "nothing of the old one is left")
+	require.Contains(t, []string{"max", ""}, c.file("pids", "pids.max", "pids.max"))
+	below := c.directories()[0] + "/below"
+	require.NoError(t, os.Mkdir(below, 0o755))
+	require.ErrorContains(t, c.create(nil), "is not empty")
+	require.DirExists(t, below)
 }
 
 func TestAFailedCreateLeavesNothing(t *testing.T) {
@@ -199,14 +176,10 @@ func TestAFrozenProcessStandsStill(t *testing.T) {
 	require.NoError(t, c.create(nil))
 	s := shellIn(t, c)
 	require.Equal(t, "1", s.run(t, "echo 1"))
-	frozen, err := c.frozen()
-	require.NoError(t, err)
-	require.False(t, frozen)
+	require.False(t, c.frozen())
 
 	require.NoError(t, c.freeze(true))
-	frozen, err = c.frozen()
-	require.NoError(t, err)
-	require.True(t, frozen)
+	require.True(t, c.frozen())
 	answer := make(chan string)
 	go func() { answer <- s.run(t, "echo 2") }()
 	select {
@@ -268,15 +241,18 @@ func TestANestOfCgroupsIsRemoved(t *testing.T) {
 
 func TestExecJoinsAContainerThatSharesItsCgroupOut(t *testing.T) {
 	c := aCgroup(t, "")
-	if !c.v2("pids") {
-		t.Skip("v1 has no rule against it")
-	}
 	require.NoError(t, c.create(nil))
-	below := c.Dirs[""] + "/init"
+	dir := c.Dirs["pids"]
+	below := dir + "/init"
 	require.NoError(t, os.Mkdir(below, 0o755))
 	s := shellIn(t, c)
 	require.NoError(t, writeCgroup(below+"/cgroup.procs", fmt.Sprint(s.Process.Pid)))
-	require.NoError(t, writeCgroup(c.Dirs[""]+"/cgroup.subtree_control", "+pids"))
+	if !c.v2("pids") { // v1 has no rule against processes above others
+		shellIn(t, c)
+		require.Len(t, strings.Fields(readCgroup(dir+"/cgroup.procs")), 1)
+		return
+	}
+	require.NoError(t, writeCgroup(dir+"/cgroup.subtree_control", "+pids"))
 	shellIn(t, c)
 	require.Len(t, strings.Fields(readCgroup(below+"/cgroup.procs")), 2)
 }
@@ -330,7 +306,7 @@ func TestWhatTheHostLacksIsAnError(t *testing.T) {
 		`{"hugepageLimits": [{"pageSize": "/../../2MB", "limit": 1}]}`,
 		`{"network": {"priorities": [{"name": "nothing", "priority": 1}]}}`,
 		`{"cpu": {"cpus": "4000"}}`,
-		`{"memory": {"swappiness": 101}}`,
+		`{"memory": {"swappiness": 201}}`,
 		`{"blockIO": {"leafWeight": 10}}`,
 	} {
 		var resources specs.LinuxResources
@@ -342,8 +318,6 @@ func TestWhatTheHostLacksIsAnError(t *testing.T) {
 // TestDevicesAreAsTheRulesSay lets a shell open devices, in each way, and make
 // a node. That of the kernel's log is no default, and harmless.
 func TestDevicesAreAsTheRulesSay(t *testing.T) {
-	c := aCgroup(t, "")
-	require.NoError(t, c.create(nil))
 	dir := t.TempDir() // where the sandbox lets nodes be opened
 	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, 0)) })
@@ -352,10 +326,9 @@ func TestDevicesAreAsTheRulesSay(t *testing.T) {
 		mknod DIR/node c 1 11 && printf 'mknod '; rm -f DIR/node
 		( : <DIR/kmsg ) 2>/dev/null && printf 'read '; ( : >DIR/kmsg ) 2>/dev/null && printf 'write '; ( : <>DIR/kmsg ) 2>/dev/null && printf 'both '; echo .`, "DIR", dir)
 
-	s := shellIn(t, c)
 	const defaults = "null zero full random urandom mknod "
-	require.Equal(t, defaults+".", s.run(t, try))
-	for _, step := range []struct{ rules, want string }{
+	for i, step := range []struct{ rules, want string }{
+		{`[]`, defaults + "."},
 		{`[{"allow": true, "access": "rwm"}]`, defaults + "read write both ."},
 		{`[{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"}]`, defaults + "read ."},
 		{`[{"allow": false}, {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "w"}]`, defaults + "write ."},
@@ -366,22 +339,23 @@ func TestDevicesAreAsTheRulesSay(t *testing.T) {
 	} {
 		var rules []specs.LinuxDeviceCgroup
 		require.NoError(t, json.Unmarshal([]byte(step.rules), &rules))
-		require.NoError(t, c.update(&specs.LinuxResources{Devices: rules}), step.rules)
-		require.Equal(t, step.want, s.run(t, try), step.rules)
+		c := aCgroup(t, fmt.Sprintf("test-%d-%d", os.Getpid(), i))
+		require.NoError(t, c.create(&specs.LinuxResources{Devices: rules}), step.rules)
+		require.Equal(t, step.want, shellIn(t, c).run(t, try), step.rules)
 	}
 }
 
 // TestTheListOfDevicesBeginsAsConfigured is what the OCI's validation compares.
 func TestTheListOfDevicesBeginsAsConfigured(t *testing.T) {
 	c := aCgroup(t, "")
-	if c.Dirs["devices"] == "" {
-		t.Skip("v2 has no list")
-	}
 	var r specs.LinuxResources
 	require.NoError(t, json.Unmarshal([]byte(`{"devices": [{"allow": false, "access": "rwm"},
 		{"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"}, {"allow": true, "type": "b", "major": 8, "minor": 20, "access": "rw"},
 		{"allow": true, "type": "b", "major": 10, "minor": 200, "access": "r"}]}`), &r))
 	require.NoError(t, c.create(&r))
+	if c.v2("devices") || c.Dirs["devices"] == "" { // there it is a program
+		return
+	}
 	list := readCgroup(c.Dirs["devices"] + "/devices.list")
 	require.True(t, strings.HasPrefix(list, "c 10:229 rwm\nb 8:20 rw\nb 10:200 r\n"), list)
 }

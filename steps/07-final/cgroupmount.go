@@ -3,7 +3,6 @@
 package main
 
 import (
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -17,50 +16,39 @@ import (
 // namespace, or else by a bind mount of the directory. The first mount of v1 is
 // a tmpfs for the others, and what made it read-only comes last.
 func cgroupMounts(m specs.Mount, c cgroup, ownNamespace bool) ([]specs.Mount, error) {
-	if len(c.directories()) == 1 && c.Dirs[""] != "" {
-		return []specs.Mount{hierarchyMount(m, c.Dirs[""], "cgroup2", nil, ownNamespace)}, nil
+	show := func(dir, below string) specs.Mount {
+		shown := specs.Mount{Destination: path.Join(m.Destination, below), Type: "cgroup2", Source: "cgroup", Options: slices.Clone(m.Options)}
+		if !ownNamespace {
+			shown.Type, shown.Source, shown.Options = "bind", dir, append(shown.Options, "bind")
+		} else if dir != c.Dirs[""] { // the controllers say to the kernel which hierarchy it is
+			data := c.controllers(dir)
+			if strings.HasPrefix(data[0], "name=") { // it has none
+				data = append(data, "none")
+			}
+			shown.Type, shown.Options = "cgroup", append(shown.Options, data...)
+		}
+		return shown
 	}
-	readOnly := slices.Contains(m.Options, "ro")
+	dirs := c.directories()
+	if len(dirs) == 1 && dirs[0] == c.Dirs[""] {
+		return []specs.Mount{show(dirs[0], "")}, nil
+	}
 	tmpfs := specs.Mount{Destination: m.Destination, Type: "tmpfs", Source: "tmpfs", Options: slices.DeleteFunc(
 		append(slices.Clone(m.Options), "mode=755"), func(o string) bool { return o == "ro" })}
 	mounts := []specs.Mount{tmpfs}
-	for _, dir := range c.directories() {
-		mount := strings.TrimSuffix(dir, c.Path) // /sys/fs/cgroup/cpu,cpuacct
-		names := []string{path.Base(mount)}
-		fstype, data := "cgroup2", []string(nil)
-		for _, controller := range slices.Sorted(maps.Keys(c.Dirs)) {
-			if c.Dirs[controller] != dir || dir == c.Dirs[""] {
-				continue
+	for _, dir := range dirs {
+		name := path.Base(strings.TrimSuffix(dir, c.Path)) // cpu,cpuacct
+		mounts = append(mounts, show(dir, name))
+		for _, controller := range c.controllers(dir) {
+			// Where the host has a link, a second mount: cpu beside it.
+			if dir != c.Dirs[""] && controller != name && !strings.Contains(controller, "=") {
+				mounts = append(mounts, show(dir, controller))
 			}
-			fstype, data = "cgroup", append(data, controller)
-			// Where the host has a link, a second mount: cpu beside
-			// cpu,cpuacct.
-			if !strings.Contains(controller, "=") && !slices.Contains(names, controller) {
-				names = append(names, controller)
-			}
-		}
-		for _, name := range names {
-			below := m
-			below.Destination = path.Join(m.Destination, name)
-			mounts = append(mounts, hierarchyMount(below, dir, fstype, data, ownNamespace))
 		}
 	}
-	if readOnly {
+	if slices.Contains(m.Options, "ro") {
 		tmpfs.Options = append(slices.Clone(m.Options), "remount", "bind")
 		mounts = append(mounts, tmpfs)
 	}
 	return mounts, nil
-}
-
-// hierarchyMount is one hierarchy's mount: data says to the kernel which of v1.
-func hierarchyMount(m specs.Mount, dir, fstype string, data []string, ownNamespace bool) specs.Mount {
-	if !ownNamespace {
-		m.Type, m.Source, m.Options = "bind", dir, append(slices.Clone(m.Options), "bind")
-		return m
-	}
-	if slices.ContainsFunc(data, func(d string) bool { return strings.HasPrefix(d, "name=") }) {
-		data = append([]string{"none"}, data...) // a hierarchy without controllers
-	}
-	m.Type, m.Source, m.Options = fstype, "cgroup", append(slices.Clone(m.Options), data...)
-	return m
 }

@@ -16,40 +16,40 @@ type report struct{ call, object, errno uintptr }
 // child is what the forked process uses. Nothing of it is allocated or freed
 // after the fork.
 type child struct {
-	sources     []uintptr // descriptors, by the number that they get:
-	files       uintptr   // first those that stay open in execve(2),
-	exe, socket uintptr   // then these,
-	namespaces  uintptr   // and from here on the namespaces
-	kinds       []uintptr
-	flags       uintptr // of the namespaces to create
-	asRoot      bool    // of a user namespace
-	forks       bool    // again: what has a new PID or time namespace are children
+	sources     []uintptr // descriptors, by the number that they get: those that
+	exe, socket uintptr   // stay open in execve(2), these two, the namespaces
+	kinds       []uintptr // of the namespaces
+	flags       uintptr   // of the namespaces to create
+	asRoot      bool      // of a user namespace
+	forks       bool      // again: what has a new PID or time namespace are children
 	deathSignal uintptr
 	argv, envv  []*byte
-	signals     uint64    // the mask before the fork
-	scratch     [4]uint64 // as large as the kernel's struct sigaction
-	zero        [4]uint64 // the default action; and an empty path
+	clone       [8]uint64 // struct clone_args: flags at 0, the signal at 4
+	all, before uint64    // signals
+	scratch     uint64
+	empty       [1]byte // a path
 }
 
-// fork makes the child, which never returns from here. A signal, as of the
-// terminal or Go's own SIGURG, would run Go's handler in it: all are blocked as
-// long as it has one.
+// fork makes the child, which never returns from here. Go's signal handlers,
+// as for its own SIGURG, must not run in it: until it has lost them, by
+// CLONE_CLEAR_SIGHAND, signals are blocked. What is ignored stays so, as in
+// nohup(1).
 //
 //go:norace
 //go:nosplit
 func (c *child) fork() (pid uintptr, errno syscall.Errno) {
-	c.scratch[0] = ^uint64(0)
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&c.scratch)), uintptr(unsafe.Pointer(&c.signals)), 8, 0, 0)
-	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	c.all = ^uint64(0)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&c.all)), uintptr(unsafe.Pointer(&c.before)), 8, 0, 0)
+	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.clone)), unsafe.Sizeof(c.clone), 0, 0, 0, 0)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&c.before)), 0, 8, 0, 0)
 	if pid == 0 && errno == 0 {
 		c.enter()
 		c.execute()
 	}
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&c.signals)), 0, 8, 0, 0)
 	return pid, errno
 }
 
-// enter brings the child into all its namespaces, but a new cgroup namespace.
+// enter brings the child into all its namespaces.
 //
 //go:norace
 //go:nosplit
@@ -57,7 +57,7 @@ func (c *child) enter() {
 	c.protect()
 	for i, source := range c.sources {
 		flags := uintptr(unix.O_CLOEXEC)
-		if uintptr(i) < c.files {
+		if uintptr(i) < c.exe {
 			flags = 0
 		}
 		c.try(unix.SYS_DUP3, source, uintptr(i), flags)
@@ -68,7 +68,7 @@ func (c *child) enter() {
 	// its child is gone.
 	c.try(unix.SYS_CLOSE_RANGE, uintptr(len(c.sources)), ^uintptr(0), 0)
 	for i, kind := range c.kinds {
-		c.try(unix.SYS_SETNS, c.namespaces+uintptr(i), kind, 0)
+		c.try(unix.SYS_SETNS, c.exe+2+uintptr(i), kind, 0)
 	}
 	if c.flags&unix.CLONE_NEWUSER != 0 {
 		c.try(unix.SYS_UNSHARE, unix.CLONE_NEWUSER, 0, 0)
@@ -78,7 +78,7 @@ func (c *child) enter() {
 	if c.asRoot {
 		c.becomeRoot()
 	}
-	if flags := c.flags &^ (unix.CLONE_NEWUSER | unix.CLONE_NEWCGROUP); flags != 0 {
+	if flags := c.flags &^ unix.CLONE_NEWUSER; flags != 0 {
 		c.try(unix.SYS_UNSHARE, flags, 0, 0)
 	}
 	if c.flags&unix.CLONE_NEWTIME != 0 {
@@ -109,19 +109,7 @@ func (c *child) execute() {
 	// await ends the child.
 	c.try(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, c.deathSignal, 0)
 	c.await()
-	if c.flags&unix.CLONE_NEWCGROUP != 0 {
-		// Its root is the cgroup of who creates it: that which start waited
-		// for.
-		c.try(unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP, 0, 0)
-	}
-	for sig := uintptr(1); sig <= 64; sig++ { // what is ignored stays so, as in nohup(1)
-		syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&c.scratch)), 8, 0, 0)
-		if c.scratch[0] != 1 { // SIG_IGN
-			syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&c.zero)), 0, 8, 0, 0)
-		}
-	}
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&c.signals)), 0, 8, 0, 0)
-	_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVEAT, c.exe, uintptr(unsafe.Pointer(&c.zero)),
+	_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVEAT, c.exe, uintptr(unsafe.Pointer(&c.empty)),
 		uintptr(unsafe.Pointer(&c.argv[0])), uintptr(unsafe.Pointer(&c.envv[0])), unix.AT_EMPTY_PATH, 0)
 	c.fail(unix.SYS_EXECVEAT, 0, errno)
 }

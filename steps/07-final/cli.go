@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,29 +17,101 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// A verb is a subcommand. Its flags come before its arguments, with one dash or
-// two, and with "=" or a word of its own.
-type verb struct {
-	name, args string // as usage shows them
-	about      string
-	status     int // of a failure, as runc has it
-	// define defines the flags and returns what to do with the arguments.
-	define func(f *flag.FlagSet, root *string) func(args []string) (int, error)
+// options are what the flags of all verbs say.
+type options struct {
+	runOptions               // of run CMD
+	root              string // directory of the states
+	bundle            string // directory of config.json and, as a rule, the rootfs
+	pidFile           string
+	consoleSocket     string // gets the terminal
+	preserveFDs       int    // descriptors from 3 on that the command gets
+	noKeyring         bool   // the caller's session keyring stays
+	detach            bool   // do not wait
+	noPivot           bool   // refused
+	process           string // file of a process as in config.json; of exec, as what follows
+	tty               bool
+	cwd, user         string
+	env               []string
+	all, force, quiet bool
+	format            string // table or json
+	resources         string // file of linux.resources, or - for standard input
 }
 
-// dispatch runs the verb that args name and returns the program's exit status.
+// Flags that verbs share: long name, and after a slash the short one.
+const (
+	ofProcess = "pid-file console-socket preserve-fds detach/d"
+	ofBundle  = "bundle/b no-new-keyring no-pivot " + ofProcess
+	ofCommand = "hostname memory pids-limit cpus without"
+)
+
+// verbs are all there are, in the order of a container's life. Their flags come
+// before their arguments, with one dash or two, and with "=" or a word of its
+// own.
+var verbs = []struct {
+	name, flags, args, about string
+	do                       func(o *options, args *flag.FlagSet) (status int, err error)
+}{
+	{"run", ofCommand + " " + ofBundle, "CMD [ARG...] | --bundle DIR ID", "run a command, or a bundle, to its end", runEither},
+	{"create", ofBundle, "ID", "make the container of a bundle, all but its command", one(func(o *options, id string) error { return create(o.root, id, o) })},
+	{"start", "", "ID", "let the command run", one(func(o *options, id string) error { return start(o.root, id) })},
+	{"state", "", "ID", "print the state", one(func(o *options, id string) error { return printState(o.root, id) })},
+	{"kill", "all/a", "ID [SIGNAL]", "send a signal, by default TERM", killNamed},
+	{"delete", "force/f", "ID", "remove what create made", one(func(o *options, id string) error { return remove(o.root, id, o.force) })},
+	{"exec", "process/p tty/t cwd user/u env/e " + ofProcess, "ID CMD [ARG...] | --process FILE ID", "run another process inside", execEither},
+	{"list", "format/f quiet/q", "", "print all containers", func(o *options, _ *flag.FlagSet) (int, error) { return 0, list(o.root, o.format, o.quiet) }},
+	{"ps", "format/f", "ID", "print the processes inside", one(func(o *options, id string) error { return ps(o.root, id, o.format) })},
+	{"pause", "", "ID", "freeze all processes", one(func(o *options, id string) error { return pause(o.root, id, true) })},
+	{"resume", "", "ID", "let them go on", one(func(o *options, id string) error { return pause(o.root, id, false) })},
+	{"update", "resources/r", "ID", "change the limits to those of a file, or of standard input", one(func(o *options, id string) error { return update(o.root, id, o.resources) })},
+	{"features", "", "", "print what this runtime can do", func(*options, *flag.FlagSet) (int, error) { return 0, printJSON(describe()) }},
+	{"spec", "bundle/b", "", "write a config.json with every protection", func(o *options, _ *flag.FlagSet) (int, error) { return 0, writeSpec(o.bundle) }},
+}
+
+// define gives f the flags of a list.
+func (o *options) define(f *flag.FlagSet, list string) {
+	places := map[string]any{
+		"hostname": &o.hostname, "memory": &o.memory, "pids-limit": &o.pids, "cpus": &o.cpus, "without": &o.without,
+		"bundle": &o.bundle, "pid-file": &o.pidFile, "console-socket": &o.consoleSocket, "preserve-fds": &o.preserveFDs,
+		"no-new-keyring": &o.noKeyring, "detach": &o.detach, "no-pivot": &o.noPivot,
+		"process": &o.process, "tty": &o.tty, "cwd": &o.cwd, "user": &o.user, "env": &o.env,
+		"all": &o.all, "force": &o.force, "quiet": &o.quiet, "format": &o.format, "resources": &o.resources,
+	}
+	for names := range strings.FieldsSeq(list) {
+		long, _, _ := strings.Cut(names, "/")
+		for name := range strings.SplitSeq(names, "/") {
+			switch place := places[long].(type) {
+			case *string:
+				f.StringVar(place, name, *place, "")
+			case *bool:
+				f.BoolVar(place, name, *place, "")
+			case *int:
+				f.IntVar(place, name, *place, "")
+			case *int64:
+				f.Int64Var(place, name, *place, "")
+			case *float64:
+				f.Float64Var(place, name, *place, "")
+			case *[]string:
+				f.Func(name, "", func(text string) error { *place = append(*place, text); return nil })
+			}
+		}
+	}
+}
+
+// dispatch runs the verb that args name and returns the program's exit status:
+// of a failure that of runc, except that run CMD has those of all steps.
 func dispatch(args []string) (status int, err error) {
-	root := stateRoot()
+	o := &options{root: stateRoot(), bundle: ".", format: "table", resources: "-"}
+	o.runOptions = runOptions{hostname: "container", memory: "64m", pids: 64, cpus: 0.5}
 	var logFile, logFormat string
-	var showVersion, systemd, debug bool
-	f := newFlags("")
-	f.StringVar(&root, "root", root, "directory of the states")
-	f.StringVar(&logFile, "log", "", "file for warnings and errors, besides stderr")
-	f.StringVar(&logFormat, "log-format", "text", "text or json")
-	f.BoolVar(&showVersion, "version", false, "print the version")
+	var showVersion, systemd bool
+	f := newFlags()
+	f.StringVar(&o.root, "root", o.root, "")
+	f.StringVar(&logFile, "log", "", "")
+	f.StringVar(&logFormat, "log-format", "text", "")
+	f.BoolVar(&showVersion, "version", false, "")
 	f.BoolVar(&showVersion, "v", false, "")
-	f.BoolVar(&debug, "debug", false, "ignored: there is nothing more to say")
-	f.BoolVar(&systemd, "systemd-cgroup", false, "not supported")
+	f.Bool("debug", false, "") // there is nothing more to say
+	f.BoolVar(&systemd, "systemd-cgroup", false, "")
 	if err := f.Parse(args); err != nil {
 		return 0, commandError{err, 125}
 	}
@@ -47,7 +120,7 @@ func dispatch(args []string) (status int, err error) {
 	}
 	switch {
 	case systemd:
-		return 0, commandError{errors.New("--systemd-cgroup is not supported: let the engine use cgroupfs (podman --cgroup-manager=cgroupfs; docker --exec-opt native.cgroupdriver=cgroupfs)"), 1}
+		return 0, commandError{errors.New(noSystemd), 1}
 	case showVersion:
 		fmt.Printf("containers-from-scratch version %s\ncommit: none\nspec: %s\ngo: %s\n", version, specs.Version, runtime.Version())
 		return 0, nil
@@ -57,25 +130,25 @@ func dispatch(args []string) (status int, err error) {
 		printUsage()
 		return 0, nil
 	}
-	for _, v := range verbs() {
+	if o.root, err = filepath.Abs(o.root); err != nil {
+		return 0, err
+	}
+	for _, v := range verbs {
 		if v.name != f.Arg(0) {
 			continue
 		}
-		flags := newFlags(v.name)
-		do := v.define(flags, &root)
-		if err := flags.Parse(f.Args()[1:]); err != nil {
-			return 0, commandError{fmt.Errorf("%s: %w", v.name, err), v.status}
+		flags := newFlags()
+		o.define(flags, v.flags)
+		if err = flags.Parse(f.Args()[1:]); err == nil {
+			status, err = v.do(o, flags)
 		}
-		if root, err = filepath.Abs(root); err != nil {
-			return 0, err
-		}
-		status, err := do(flags.Args())
-		if _, told := errors.AsType[commandError](err); err != nil && (!told || v.status == 1) {
-			err = commandError{err, v.status}
+		own := map[string]int{"run": 125, "exec": 255}[v.name]
+		if _, told := errors.AsType[commandError](err); err != nil && (!told || own == 0) {
+			err = commandError{err, cmp.Or(own, 1)}
 		}
 		return status, err
 	}
-	return 0, commandError{fmt.Errorf("there is no command %q: see %s help", f.Arg(0), filepath.Base(os.Args[0])), 125}
+	return oneLineUsage()
 }
 
 // oneLineUsage says in one line what the program wants, as all steps do.
@@ -84,208 +157,78 @@ func oneLineUsage() (status int, err error) {
 	return 125, nil
 }
 
+// printUsage prints all verbs.
+func printUsage() {
+	fmt.Printf("usage: %s [--root DIR] [--log FILE] [--log-format text|json] COMMAND\n", filepath.Base(os.Args[0]))
+	for _, v := range verbs {
+		fmt.Printf("\n  %-10s %-38s %s\n", v.name, v.args, v.about)
+		if v.flags != "" {
+			fmt.Printf("%13s--%s\n", "", strings.NewReplacer("/", "|-", " ", " --").Replace(v.flags))
+		}
+	}
+}
+
 // newFlags makes a flag set that leaves messages to exit.
-func newFlags(name string) *flag.FlagSet {
-	f := flag.NewFlagSet(name, flag.ContinueOnError)
+func newFlags() *flag.FlagSet {
+	f := flag.NewFlagSet("", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	return f
 }
 
-// openLog opens the file that record writes to.
-func openLog(file, format string) (err error) {
-	if format != "text" && format != "json" {
-		return fmt.Errorf("log format %q is neither text nor json", format)
-	}
-	log.json = format == "json"
-	if file != "" {
-		if log.file, err = os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
-			return fmt.Errorf("open log: %w", err)
-		}
-	}
-	return nil
-}
-
-// both defines a flag that has a long and a short name.
-func both[T any](define func(*T, string, T, string), value *T, long, short string, otherwise T, about string) {
-	define(value, long, otherwise, about)
-	define(value, short, otherwise, "")
-}
-
 // one calls do with the id that is the only argument of most verbs.
-func one(do func(id string) error) func([]string) (int, error) {
-	return func(args []string) (int, error) {
-		if len(args) != 1 {
-			return 0, fmt.Errorf("want one container id, got %d arguments", len(args))
+func one(do func(o *options, id string) error) func(*options, *flag.FlagSet) (int, error) {
+	return func(o *options, args *flag.FlagSet) (int, error) {
+		if args.NArg() != 1 {
+			return 0, fmt.Errorf("want one container id, got %d arguments", args.NArg())
 		}
-		return 0, do(args[0])
+		return 0, do(o, args.Arg(0))
 	}
 }
 
-// defineCreate defines the flags that create and run share.
-func defineCreate(f *flag.FlagSet, o *createOptions) {
-	both(f.StringVar, &o.bundle, "bundle", "b", ".", "directory with config.json")
-	f.StringVar(&o.pidFile, "pid-file", "", "file for the process number")
-	f.StringVar(&o.consoleSocket, "console-socket", "", "socket that gets the terminal")
-	f.IntVar(&o.preserveFDs, "preserve-fds", 0, "descriptors from 3 on that the command gets")
-	f.BoolVar(&o.noKeyring, "no-new-keyring", false, "keep the caller's session keyring")
-	f.BoolFunc("no-pivot", "not supported", func(s string) error {
-		if s == "true" {
-			return errors.New("not supported: the old root would stay in reach")
-		}
-		return nil
+// runEither runs a command or, with a flag that is for one, a bundle.
+func runEither(o *options, args *flag.FlagSet) (status int, err error) {
+	people, oci := false, false // which face each flag belongs to
+	args.Visit(func(f *flag.Flag) {
+		shown := slices.Contains(strings.Fields(ofCommand), f.Name)
+		people, oci = people || shown, oci || !shown
 	})
-}
-
-// verbs are all there are, in the order of a container's life.
-func verbs() []verb {
-	return []verb{
-		{"run", "CMD [ARG...] | --bundle DIR ID", "run a command, or a bundle, to its end", 125, defineRun},
-		{"create", "ID", "make the container of a bundle, all but its command", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			var o createOptions
-			defineCreate(f, &o)
-			return one(func(id string) error { return create(*root, id, o) })
-		}},
-		{"start", "ID", "let the command run", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			return one(func(id string) error { return start(*root, id) })
-		}},
-		{"state", "ID", "print the state", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			return one(func(id string) error { return printState(*root, id) })
-		}},
-		{"kill", "ID [SIGNAL]", "send a signal, by default TERM", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			var all bool
-			both(f.BoolVar, &all, "all", "a", false, "to every process")
-			return func(args []string) (int, error) {
-				if len(args) == 1 {
-					args = append(args, "TERM")
-				}
-				if len(args) != 2 {
-					return 0, fmt.Errorf("want a container id and a signal, got %d arguments", len(args))
-				}
-				sig, err := signalByName(args[1])
-				if err != nil {
-					return 0, err
-				}
-				return 0, kill(*root, args[0], sig, all)
-			}
-		}},
-		{"delete", "ID", "remove what create made", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			var force bool
-			both(f.BoolVar, &force, "force", "f", false, "also if it runs")
-			return one(func(id string) error { return remove(*root, id, force) })
-		}},
-		{"exec", "ID CMD [ARG...] | --process FILE ID", "run another process inside", 255, defineExec},
-		{"list", "", "print all containers", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			var format string
-			var quiet bool
-			both(f.StringVar, &format, "format", "f", "table", "table or json")
-			both(f.BoolVar, &quiet, "quiet", "q", false, "ids only")
-			return func([]string) (int, error) { return 0, list(*root, format, quiet) }
-		}},
-		{"ps", "ID", "print the processes inside", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			var format string
-			both(f.StringVar, &format, "format", "f", "table", "table or json")
-			return one(func(id string) error { return ps(*root, id, format) })
-		}},
-		{"pause", "ID", "freeze all processes", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			return one(func(id string) error { return pause(*root, id, true) })
-		}},
-		{"resume", "ID", "let them go on", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			return one(func(id string) error { return pause(*root, id, false) })
-		}},
-		{"update", "--resources FILE ID", "change the limits", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			var file string
-			both(f.StringVar, &file, "resources", "r", "", "linux.resources as JSON; - is standard input")
-			return one(func(id string) error { return update(*root, id, file) })
-		}},
-		{"events", "--stats ID", "print how much is used", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			var once bool
-			f.BoolVar(&once, "stats", false, "once")
-			return one(func(id string) error {
-				if !once {
-					return errors.New("events without --stats are not supported")
-				}
-				return events(*root, id)
-			})
-		}},
-		{"features", "", "print what this runtime can do", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			return func([]string) (int, error) { return 0, printJSON(describe()) }
-		}},
-		{"spec", "[--bundle DIR]", "write a config.json with every protection", 1, func(f *flag.FlagSet, root *string) func([]string) (int, error) {
-			var bundle string
-			both(f.StringVar, &bundle, "bundle", "b", ".", "directory for config.json")
-			return func([]string) (int, error) { return 0, writeSpec(bundle) }
-		}},
-	}
-}
-
-// defineRun defines run, which has two faces.
-func defineRun(f *flag.FlagSet, root *string) func([]string) (int, error) {
-	var c createOptions
-	var o runOptions
-	defineCreate(f, &c)
-	both(f.BoolVar, &c.detach, "detach", "d", false, "with --bundle: do not wait")
-	f.StringVar(&o.hostname, "hostname", "container", "name of the machine inside")
-	f.StringVar(&o.memory, "memory", "64m", "limit in bytes, with k, m or g")
-	f.Int64Var(&o.pids, "pids-limit", 64, "limit of processes and threads")
-	f.Float64Var(&o.cpus, "cpus", 0.5, "limit of processors")
-	f.Func("without", "leave out protections: "+strings.Join(protections, ","), func(list string) error {
-		for name := range strings.SplitSeq(list, ",") {
-			if !slices.Contains(protections, name) {
-				return fmt.Errorf("there is none of that name: %s", strings.Join(protections, " "))
-			}
-			o.without = append(o.without, name)
+	switch {
+	case people && oci:
+		return 0, errors.New("flags of a bundle and of a command do not go together: config.json has them")
+	case oci && args.NArg() == 1:
+		status, err := run(o.root, args.Arg(0), o)
+		if _, told := errors.AsType[commandError](err); err != nil && !told {
+			err = commandError{err, 1}
 		}
-		return nil
-	})
-	return func(args []string) (status int, err error) {
-		people, oci := false, false // which face each flag belongs to
-		f.Visit(func(g *flag.Flag) {
-			shown := slices.Contains([]string{"hostname", "memory", "pids-limit", "cpus", "without"}, g.Name)
-			people, oci = people || shown, oci || !shown
-		})
-		switch {
-		case people && oci:
-			return 0, errors.New("run: flags of a bundle and of a command do not go together: config.json has them")
-		case oci && len(args) == 1:
-			c.run = true
-			status, err := run(*root, args[0], c)
-			if _, ok := errors.AsType[commandError](err); err != nil && !ok {
-				err = commandError{err, 1}
-			}
-			return status, err
-		case oci || len(args) == 0:
-			return oneLineUsage()
-		}
-		return runCommand(o, args)
+		return status, err
+	case oci || args.NArg() == 0:
+		return oneLineUsage()
 	}
+	o.without = strings.FieldsFunc(strings.Join(o.without, ","), func(r rune) bool { return r == ',' })
+	for _, name := range o.without {
+		if !slices.Contains(protections, name) {
+			return 0, fmt.Errorf("--without %s: there is none of that name: %s", name, strings.Join(protections, " "))
+		}
+	}
+	return runCommand(o.runOptions, args.Args())
 }
 
-// defineExec defines exec.
-func defineExec(f *flag.FlagSet, root *string) func([]string) (int, error) {
-	var o execOptions
-	both(f.StringVar, &o.process, "process", "p", "", "file with a process as in config.json")
-	f.StringVar(&o.pidFile, "pid-file", "", "file for the process number")
-	f.StringVar(&o.consoleSocket, "console-socket", "", "socket that gets the terminal")
-	f.IntVar(&o.preserveFDs, "preserve-fds", 0, "descriptors from 3 on that the command gets")
-	both(f.BoolVar, &o.detach, "detach", "d", false, "do not wait")
-	both(f.BoolVar, &o.tty, "tty", "t", false, "with a terminal")
-	f.StringVar(&o.cwd, "cwd", "", "working directory")
-	both(f.StringVar, &o.user, "user", "u", "", "UID or UID:GID")
-	add := func(variable string) error { o.env = append(o.env, variable); return nil }
-	f.Func("env", "variable to add", add)
-	f.Func("e", "", add)
-	return func(args []string) (int, error) {
-		if len(args) == 0 || (o.process == "") != (len(args) > 1) {
-			return 0, errors.New("want a container id, and a command or --process")
-		}
-		return execIn(*root, args[0], o, args[1:])
+// killNamed sends the signal that an argument names.
+func killNamed(o *options, args *flag.FlagSet) (int, error) {
+	if args.NArg() != 1 && args.NArg() != 2 {
+		return 0, fmt.Errorf("want a container id and a signal, got %d arguments", args.NArg())
 	}
+	sig, err := signalByName(cmp.Or(args.Arg(1), "TERM"))
+	if err != nil {
+		return 0, err
+	}
+	return 0, kill(o.root, args.Arg(0), sig, o.all)
 }
 
-// printUsage prints all verbs.
-func printUsage() {
-	fmt.Printf("usage: %s [--root DIR] [--log FILE] [--log-format text|json] COMMAND\n\n", filepath.Base(os.Args[0]))
-	for _, v := range verbs() {
-		fmt.Printf("  %-10s %-38s %s\n", v.name, v.args, v.about)
+// execEither runs a process inside: of a file, or the one in the arguments.
+func execEither(o *options, args *flag.FlagSet) (int, error) {
+	if args.NArg() == 0 || (o.process == "") != (args.NArg() > 1) {
+		return 0, errors.New("want a container id, and a command or --process")
 	}
+	return execIn(o.root, args.Arg(0), o, args.Args()[1:])
 }

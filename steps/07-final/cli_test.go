@@ -51,8 +51,7 @@ func TestStatusesOfFailures(t *testing.T) {
 		{1, "the old root would stay", []string{"create", "--no-pivot", "c"}},
 		{125, "there is none of that name", []string{"run", "--without", "gravity", "true"}},
 		{125, "do not go together", []string{"run", "--bundle", "x", "--memory", "1g", "c"}},
-		{125, "there is no command \"fly\"", []string{"fly"}},
-		{1, "--systemd-cgroup is not supported", []string{"--systemd-cgroup", "state", "c"}},
+		{1, "cgroups are not supported: let the engine", []string{"--systemd-cgroup", "state", "c"}},
 		{1, "neither text nor json", []string{"--log-format", "xml", "state", "c"}},
 	} {
 		status, err := dispatched(append([]string{"--root", root}, c.args...)...)
@@ -77,4 +76,10 @@ func TestTheLogHasALineForEachError(t *testing.T) {
 
 func TestNothingRawReachesTheTerminal(t *testing.T) {
 	require.Equal(t, "a\uFFFD[31mb\uFFFDc\uFFFD é", printable("a\x1b[31mb\nc\xff é"))
+}
+
+func TestAnUnknownVerbGetsUsage(t *testing.T) {
+	status, err := dispatched("fly")
+	require.NoError(t, err)
+	require.Equal(t, 125, status)
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -33,6 +34,13 @@ func (c *initHalf) findCommand() (err error) {
 		name, value, _ := strings.Cut(variable, "=")
 		os.Setenv(name, value)
 	}
+	if os.Getenv("HOME") == "" { // engines leave it to the runtime
+		env := slices.DeleteFunc(c.Spec.Process.Env, func(v string) bool { return v == "HOME=" })
+		c.Spec.Process.Env = append(env, "HOME="+homeOf(c.Spec.Process.User.UID))
+	}
+	if c.Spec.Process.Args == nil { // then start fails
+		return nil
+	}
 	c.path, err = exec.LookPath(c.Spec.Process.Args[0])
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 		return commandError{err, 127}
@@ -43,12 +51,32 @@ func (c *initHalf) findCommand() (err error) {
 	return nil
 }
 
+// homeOf returns the home of a user of the container, as in
+// "root:x:0:0:root:/root:/bin/sh" of passwd(5), or "/".
+func homeOf(uid uint32) string {
+	file, err := os.OpenFile("/etc/passwd", os.O_RDONLY|unix.O_NONBLOCK, 0) // it may be anything
+	if err != nil {
+		return "/"
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		f := strings.Split(lines.Text(), ":")
+		if len(f) == 7 && f[2] == fmt.Sprint(uid) && f[5] != "" {
+			return f[5]
+		}
+	}
+	return "/"
+}
+
 // execute replaces init by the command, see execve(2). It returns only to say
 // why not.
 func (c *initHalf) execute() error {
 	p := c.Spec.Process
 	for fd := 3; fd < 3+c.Preserve; fd++ {
 		unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+	}
+	if c.path == "" {
+		return errors.New("config.json has no process to start")
 	}
 	err := syscall.Exec(c.path, p.Args, p.Env)
 	if errors.Is(err, os.ErrNotExist) {

@@ -3,12 +3,9 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -36,31 +33,24 @@ func openConsole(size *specs.Box, uid int) (c console, err error) {
 		return c, fmt.Errorf("/dev/pts: %w", err)
 	}
 	defer unix.Close(dir)
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(dir, &fs); err != nil {
-		return c, fmt.Errorf("/dev/pts: %w", err)
-	}
-	if fs.Type != unix.DEVPTS_SUPER_MAGIC {
+	if !isOn(dir, unix.DEVPTS_SUPER_MAGIC) {
 		return c, errors.New("/dev/pts is no devpts")
 	}
 	// In a devpts, ptmx is what it should be, unless something is mounted on
 	// it.
-	fd, err := unix.Openat2(dir, "ptmx", &unix.OpenHow{
-		Flags:   unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS,
-	})
+	fd, err := openat2(dir, "ptmx", unix.O_RDWR|unix.O_NOCTTY, unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {
 		return c, fmt.Errorf("/dev/pts/ptmx: %w", err)
 	}
 	c.master = os.NewFile(uintptr(fd), "/dev/pts/ptmx")
 	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
+	}
 	if err != nil {
-		return c, fmt.Errorf("number of the slave: %w", err)
+		return c, fmt.Errorf("unlock the slave: %w", err)
 	}
 	c.name = fmt.Sprint("/dev/pts/", number)
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		return c, fmt.Errorf("unlock %s: %w", c.name, err)
-	}
 	// The slave of this master, and not what the path leads to: see TIOCGPTPEER
 	// in ioctl_tty(2).
 	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
@@ -113,89 +103,21 @@ func (c console) attach() error {
 // mountOnDevConsole makes the slave the container's /dev/console. Call it after
 // pivot_root, when no process of the container runs yet.
 func (c console) mountOnDevConsole() error {
-	const path = "/dev/console"
-	tree, err := unix.OpenTree(int(c.slave.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	tree, err := cloneMount(int(c.slave.Fd()), "", false)
 	if err != nil {
 		return fmt.Errorf("clone the mount of %s: %w", c.name, err)
 	}
 	defer unix.Close(tree)
-	// O_PATH does not open what the image may have there, O_NOFOLLOW leads
-	// nowhere else.
-	if err := unix.Mknod(path, unix.S_IFREG|0o600, 0); err != nil && err != unix.EEXIST {
-		return fmt.Errorf("create %s: %w", path, err)
+	// What the image has there is not opened, and a link is not followed.
+	target, err := (&rootfs{fd: unix.AT_FDCWD}).create("/dev/console", noLinks, false)
+	if err == nil {
+		defer unix.Close(target)
+		err = attach(tree, target)
 	}
-	target, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("open %s: %w", path, err)
-	}
-	defer unix.Close(target)
-	var found unix.Stat_t
-	if err := unix.Fstat(target, &found); err != nil || found.Mode&unix.S_IFMT == unix.S_IFLNK {
-		return fmt.Errorf("mount %s on %s: %w", c.name, path, cmp.Or(err, errors.New("it is a symbolic link")))
-	}
-	err = unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
-	if err != nil {
-		return fmt.Errorf("mount %s on %s: %w", c.name, path, err)
+		return fmt.Errorf("mount %s on /dev/console: %w", c.name, err)
 	}
 	return nil
-}
-
-// receiveConsole is the other side of send, for who runs in the foreground.
-func receiveConsole(socket *os.File) (master *os.File, err error) {
-	name, rights := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
-	n, rn, _, _, err := unix.Recvmsg(int(socket.Fd()), name, rights, unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("receive console: %w", err)
-	}
-	messages, err := unix.ParseSocketControlMessage(rights[:rn])
-	if err != nil || len(messages) != 1 {
-		return nil, errors.New("receive console: no descriptor came")
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil {
-		return nil, fmt.Errorf("receive console: %w", err)
-	}
-	return os.NewFile(uintptr(fds[0]), string(name[:n])), nil
-}
-
-// proxy joins our terminal to the container's master until the returned wait,
-// called when the container has ended. Keys go through raw: what Ctrl-C means
-// is a matter of the inner terminal.
-func proxy(master, terminal, output *os.File) (wait func(), err error) {
-	in, out := int(terminal.Fd()), int(master.Fd())
-	restore := func() {}
-	if saved, err := unix.IoctlGetTermios(in, unix.TCGETS); err == nil { // else it is a file or a pipe
-		raw := *saved // as cfmakeraw(3)
-		raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-		raw.Oflag &^= unix.OPOST
-		raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
-		raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
-		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
-		if err := unix.IoctlSetTermios(in, unix.TCSETS, &raw); err != nil {
-			return nil, fmt.Errorf("make the terminal raw: %w", err)
-		}
-		resized := make(chan os.Signal, 1)
-		signal.Notify(resized, unix.SIGWINCH)
-		resized <- unix.SIGWINCH // the first size
-		go func() {
-			for range resized {
-				if size, err := unix.IoctlGetWinsize(in, unix.TIOCGWINSZ); err == nil {
-					unix.IoctlSetWinsize(out, unix.TIOCSWINSZ, size)
-				}
-			}
-		}()
-		restore = func() { unix.IoctlSetTermios(in, unix.TCSETS, saved) }
-	}
-	drained := make(chan struct{})
-	go io.Copy(master, terminal)
-	go func() {
-		io.Copy(output, master) // ends with EIO when nobody has the slave
-		close(drained)
-	}()
-	return func() {
-		<-drained
-		restore()
-	}, nil
 }
 
 // dialConsole connects to the socket that is to get the terminal's master; nil
@@ -203,7 +125,7 @@ func proxy(master, terminal, output *os.File) (wait func(), err error) {
 func dialConsole(p *specs.Process, path string) (*os.File, error) {
 	switch {
 	case p.Terminal && path == "":
-		return nil, errors.New("process.terminal needs --console-socket")
+		return nil, errors.New("process.terminal needs --console-socket (without both, the command has the terminal of its caller)")
 	case !p.Terminal && path != "":
 		return nil, errors.New("--console-socket is for a process with terminal: true")
 	case path == "":

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -44,15 +42,10 @@ func playConsole(args []string) {
 	unix.Fstat(0, &stdin)
 	session, _ := unix.Getsid(0)
 	fmt.Println("leads", session == os.Getpid(), "console", console.Rdev == stdin.Rdev, "owner", stdin.Uid, c.name)
-	resized := make(chan os.Signal, 1)
-	signal.Notify(resized, unix.SIGWINCH)
 	tty, err := os.Open("/dev/console")
 	fmt.Fprintln(os.Stderr, "open", err)
 	tty.Close()
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		if lines.Text() == "await size" {
-			<-resized
-		}
 		size, err := unix.IoctlGetWinsize(1, unix.TIOCGWINSZ)
 		fmt.Println("got", lines.Text(), size.Row, size.Col, err)
 	}
@@ -73,6 +66,9 @@ func prepareDev(flaw string) error {
 		return unix.Mkfifo("/dev/pts/ptmx", 0o666)
 	}
 	if err := unix.Mount("devpts", "/dev/pts", "devpts", 0, "newinstance,ptmxmode=0666,mode=0620"); err != nil {
+		return err
+	}
+	if err := os.Chdir("/"); err != nil { // where pivot leaves it
 		return err
 	}
 	switch flaw {
@@ -113,8 +109,7 @@ func TestConsoleOfAContainer(t *testing.T) {
 	needsRootInSandbox(t)
 	for _, flaw := range []string{"", "file"} {
 		p, socket := castConsole(t, flaw)
-		master, err := receiveConsole(socket)
-		require.NoError(t, err)
+		master := receiveConsole(t, socket)
 		defer master.Close()
 		require.Equal(t, "/dev/pts/0", master.Name())
 		lines := bufio.NewReader(master)
@@ -141,7 +136,7 @@ func TestConsoleTrustsNothingThatItFinds(t *testing.T) {
 	for flaw, want := range map[string]string{
 		"no devpts": "open console: /dev/pts is no devpts",
 		"covered":   "open console: /dev/pts/ptmx: invalid cross-device link",
-		"link":      "mount /dev/pts/0 on /dev/console: it is a symbolic link",
+		"link":      "mount /dev/pts/0 on /dev/console: too many levels of symbolic links",
 	} {
 		p, socket := castConsole(t, flaw)
 		message, err := io.ReadAll(socket)
@@ -151,52 +146,16 @@ func TestConsoleTrustsNothingThatItFinds(t *testing.T) {
 	}
 }
 
-func TestProxyJoinsTwoTerminals(t *testing.T) {
-	needsRootInSandbox(t)
-	outer, err := openConsole(&specs.Box{Height: 11, Width: 22}, 0)
+// receiveConsole is the other side of send.
+func receiveConsole(t *testing.T, socket *os.File) (master *os.File) {
+	t.Helper()
+	name, rights := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
+	n, rn, _, _, err := unix.Recvmsg(int(socket.Fd()), name, rights, unix.MSG_CMSG_CLOEXEC)
 	require.NoError(t, err)
-	defer outer.close()
-	before, err := unix.IoctlGetTermios(int(outer.slave.Fd()), unix.TCGETS)
+	messages, err := unix.ParseSocketControlMessage(rights[:rn])
 	require.NoError(t, err)
-
-	p, socket := castConsole(t, "")
-	master, err := receiveConsole(socket)
+	require.Len(t, messages, 1, "%s", name[:n])
+	fds, err := unix.ParseUnixRights(&messages[0])
 	require.NoError(t, err)
-	defer master.Close()
-	expect := func(lines *bufio.Reader, want ...string) {
-		for _, want := range want {
-			text, err := lines.ReadString('\n')
-			require.NoError(t, err)
-			require.Equal(t, want+"\r\n", text)
-		}
-	}
-	expect(bufio.NewReader(master), "leads true console true owner 1234 /dev/pts/0", "open <nil>")
-	wait, err := proxy(master, outer.slave, outer.slave)
-	require.NoError(t, err)
-	lines := bufio.NewReader(outer.master)
-	fmt.Fprint(outer.master, "await size\n")
-	expect(lines, "await size", "got await size 11 22 <nil>") // one echo only: the outer terminal is raw
-	require.NoError(t, unix.IoctlSetWinsize(int(outer.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 5, Col: 6}))
-	require.NoError(t, syscall.Kill(os.Getpid(), unix.SIGWINCH)) // which the terminal sends to its foreground
-	fmt.Fprint(outer.master, "await size\n")
-	expect(lines, "await size", "got await size 5 6 <nil>")
-	fmt.Fprint(outer.master, "\x04")
-	p.end(t)
-	wait()
-	after, err := unix.IoctlGetTermios(int(outer.slave.Fd()), unix.TCGETS)
-	require.NoError(t, err)
-	require.Equal(t, before, after)
-}
-
-func TestReceiveConsoleWantsADescriptor(t *testing.T) {
-	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	require.NoError(t, err)
-	ours, theirs := os.NewFile(uintptr(ends[0]), "socket"), os.NewFile(uintptr(ends[1]), "socket")
-	defer ours.Close()
-	fmt.Fprint(theirs, "/dev/pts/0")
-	theirs.Close()
-	for range 2 { // a message without one, and the end
-		_, err = receiveConsole(ours)
-		require.EqualError(t, err, "receive console: no descriptor came")
-	}
+	return os.NewFile(uintptr(fds[0]), string(name[:n]))
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -13,19 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// createOptions are the flags of create and run --bundle.
-type createOptions struct {
-	bundle        string // directory
-	pidFile       string
-	consoleSocket string
-	preserveFDs   int
-	noKeyring     bool
-	run, detach   bool // start the command, too; do not wait
-}
-
 // create makes the container of a bundle, all but the command: see operation
 // create of the runtime-spec's runtime.md. Whatever fails, nothing is left.
-func create(root, id string, o createOptions) (err error) {
+func create(root, id string, o *options) (err error) {
 	s, c, err := prepare(root, id, o)
 	if err != nil {
 		return err
@@ -35,7 +26,10 @@ func create(root, id string, o createOptions) (err error) {
 }
 
 // prepare is create, until only start is missing: it returns init, waiting.
-func prepare(root, id string, o createOptions) (s *state, c *container, err error) {
+func prepare(root, id string, o *options) (s *state, c *container, err error) {
+	if o.noPivot {
+		return nil, nil, errors.New("--no-pivot is not supported: the old root would stay in reach")
+	}
 	bundle, err := filepath.Abs(o.bundle)
 	if err == nil {
 		err = checkID(id)
@@ -47,6 +41,7 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 	if err != nil {
 		return nil, nil, err
 	}
+	dropLabels(spec)
 	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
 	if err != nil {
 		return nil, nil, err
@@ -83,11 +78,8 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return s, c, err
 	}
 	defer listener.Close()
-	idmapped, sources, err := idmappedFiles(spec)
-	if err != nil {
-		return s, c, err
-	}
-	if c, err = reexec(spec, preserved(o.preserveFDs), append([]*os.File{console, listener}, sources...)...); err != nil {
+	own := []*os.File{cmp.Or(console, listener), listener} // where there is no console, some file keeps its place
+	if c, err = reexec(spec, preserved(o.preserveFDs), own, nil); err != nil {
 		return s, c, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	if err = group.create(spec.Linux.Resources); err != nil {
@@ -106,14 +98,18 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return s, c, err
 	}
 	config := initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
-		Keyring: !o.noKeyring, Preserve: o.preserveFDs, Console: console != nil, Listener: !o.run, IDMapped: idmapped, ID: id, State: s.public(specs.StateCreated)}
+		Keyring: !o.noKeyring, Preserve: o.preserveFDs, ID: id, State: s.public(specs.StateCreated)}
+	below := mountID(s.Rootfs)
 	err = c.configure(config, func() error {
-		h := hooks(spec)
+		h := given(spec.Hooks)
 		if err := runHooks("prestart", h.Prestart, *config.State); err != nil { // deprecated; Docker's network is one
 			return err
 		}
 		return runHooks("createRuntime", h.CreateRuntime, *config.State)
 	})
+	if now := mountID(s.Rootfs); now != below { // there is no mount namespace that ends with the container
+		s.Mount = now
+	}
 	if err != nil {
 		return s, c, err
 	}
@@ -122,6 +118,13 @@ func prepare(root, id string, o createOptions) (s *state, c *container, err erro
 		return s, c, err
 	}
 	return s, c, writePid(o.pidFile, s.Pid)
+}
+
+// mountID returns the number of the mount that dir is on, or 0, see statx(2).
+func mountID(dir string) uint64 {
+	var s unix.Statx_t
+	unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_MNT_ID, &s)
+	return s.Mnt_id
 }
 
 // adjust does for process pid what it could not do itself in its user
@@ -170,17 +173,12 @@ func preserved(n int) (files []*os.File) {
 }
 
 // writePid writes a process number to file, without a newline, as engines read
-// it, whole or not at all.
+// it.
 func writePid(file string, pid int) error {
 	if file == "" {
 		return nil
 	}
-	temporary := filepath.Join(filepath.Dir(file), fmt.Sprintf(".%s.%d", filepath.Base(file), os.Getpid()))
-	err := os.WriteFile(temporary, []byte(strconv.Itoa(pid)), 0o644)
-	if err == nil {
-		err = os.Rename(temporary, file)
-	}
-	if err != nil {
+	if err := os.WriteFile(file, []byte(strconv.Itoa(pid)), 0o644); err != nil {
 		return fmt.Errorf("write pid file: %w", err)
 	}
 	return nil
@@ -203,9 +201,9 @@ func (c *initHalf) awaitStart() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("clear parent death signal: %w", err)
 	}
-	listener := int(c.channel.file.Fd()) + 2
+	listener := int(c.channel.file.Fd()) + 2 // of the files behind it, see prepare
 	c.channel.file.Close()
-	if !c.Listener {
+	if c.Exec {
 		return nil
 	}
 	var fd int

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -26,19 +27,12 @@ type deviceRule struct {
 
 const allAccess = unix.BPF_DEVCG_ACC_MKNOD | unix.BPF_DEVCG_ACC_READ | unix.BPF_DEVCG_ACC_WRITE
 
-// harmlessDevices can do no harm: nodes that nobody can open; null, zero, full,
-// random, urandom, tty, ptmx and the pseudoterminals.
+// harmlessDevices can do no harm.
 var harmlessDevices = []deviceRule{
-	{true, 'c', -1, -1, unix.BPF_DEVCG_ACC_MKNOD},
-	{true, 'b', -1, -1, unix.BPF_DEVCG_ACC_MKNOD},
-	{true, 'c', 1, 3, allAccess},
-	{true, 'c', 1, 5, allAccess},
-	{true, 'c', 1, 7, allAccess},
-	{true, 'c', 1, 8, allAccess},
-	{true, 'c', 1, 9, allAccess},
-	{true, 'c', 5, 0, allAccess},
-	{true, 'c', 5, 2, allAccess},
-	{true, 'c', 136, -1, allAccess},
+	{true, 'c', -1, -1, unix.BPF_DEVCG_ACC_MKNOD}, {true, 'b', -1, -1, unix.BPF_DEVCG_ACC_MKNOD}, // nodes that nobody can open
+	{true, 'c', 1, 3, allAccess}, {true, 'c', 1, 5, allAccess}, {true, 'c', 1, 7, allAccess}, // null, zero, full
+	{true, 'c', 1, 8, allAccess}, {true, 'c', 1, 9, allAccess}, // random, urandom
+	{true, 'c', 5, 0, allAccess}, {true, 'c', 5, 2, allAccess}, {true, 'c', 136, -1, allAccess}, // tty, ptmx, pseudoterminals
 }
 
 // deviceRules are the rules of config.json in their order: the last one that
@@ -47,48 +41,31 @@ var harmlessDevices = []deviceRule{
 func deviceRules(list []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 	rules := []deviceRule{{kind: 'a', major: -1, minor: -1, access: allAccess}}
 	for _, d := range list {
-		r := deviceRule{d.Allow, 'a', -1, -1, 0}
-		switch d.Type {
-		case "", "a":
-		case "b", "c":
-			r.kind = d.Type[0]
-		default:
-			return nil, fmt.Errorf("device rule: type %q is neither a, b nor c", d.Type)
+		r := deviceRule{allow: d.Allow, major: -1, minor: -1}
+		if d.Major != nil {
+			r.major = *d.Major
 		}
-		for _, n := range []struct{ from, to *int64 }{{d.Major, &r.major}, {d.Minor, &r.minor}} {
-			if n.from != nil {
-				*n.to = *n.from
-			}
-			if *n.to < -1 || *n.to > math.MaxInt32 {
-				return nil, fmt.Errorf("device rule: there is no number %d", *n.to)
-			}
+		if d.Minor != nil {
+			r.minor = *d.Minor
 		}
-		for _, letter := range d.Access {
-			bit := strings.IndexRune("mrw", letter)
-			if bit < 0 {
-				return nil, fmt.Errorf("device rule: access %q has more than r, w and m", d.Access)
-			}
-			r.access |= 1 << bit
+		if !slices.Contains([]string{"", "a", "b", "c"}, d.Type) || strings.Trim(d.Access, "rwm") != "" ||
+			min(r.major, r.minor) < -1 || max(r.major, r.minor) > math.MaxInt32 {
+			return nil, fmt.Errorf("device rule: there is no type %q, number %d:%d or access %q", d.Type, r.major, r.minor, d.Access)
 		}
-		if d.Access == "" { // like the others, not given is all
-			r.access = allAccess
+		for _, letter := range cmp.Or(d.Access, "rwm") {
+			r.access |= 1 << strings.IndexRune("mrw", letter)
 		}
-		switch all := r.kind == 'a' && r.major < 0 && r.minor < 0 && r.access == allAccess; {
-		case all:
-			rules = append(rules[:0], r) // what was before does not count
-		case r.kind == 'a':
-			block, char := r, r
-			block.kind, char.kind = 'b', 'c'
-			rules = append(rules, block, char)
-		default:
+		kinds := strings.NewReplacer("a", "bc").Replace(cmp.Or(d.Type, "a"))
+		if kinds == "bc" && r.major < 0 && r.minor < 0 && r.access == allAccess {
+			rules, kinds = nil, "a" // what was before does not count
+		}
+		for _, r.kind = range []byte(kinds) {
 			rules = append(rules, r)
 		}
 	}
-	if !rules[0].allow {
-		for _, d := range harmlessDevices {
-			if !slices.Contains(rules, d) {
-				rules = append(rules, d)
-			}
+	for _, d := range harmlessDevices {
+		if !rules[0].allow && !slices.Contains(rules, d) {
+			rules = append(rules, d)
 		}
 	}
 	return rules, nil
@@ -97,13 +74,12 @@ func deviceRules(list []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 // limitDevices applies the rules: on v1 by files, on v2 by a program.
 func (c cgroup) limitDevices(list []specs.LinuxDeviceCgroup) error {
 	rules, err := deviceRules(list)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if c.Dirs["devices"] != "" {
+	case c.Dirs["devices"] != "":
 		return limitDevicesV1(c.Dirs["devices"], rules)
-	}
-	if c.Dirs[""] == "" {
+	case c.Dirs[""] == "":
 		return fmt.Errorf(noController, "devices")
 	}
 	if err := attachDeviceFilter(c.Dirs[""], deviceFilter(rules)); err != nil {
@@ -118,18 +94,13 @@ func (c cgroup) limitDevices(list []specs.LinuxDeviceCgroup) error {
 func limitDevicesV1(dir string, rules []deviceRule) error {
 	for i, r := range rules {
 		for _, e := range rules[1:max(i, 1)] {
+			meets := func(a, b int64) bool { return a == b || min(a, b) < 0 }
 			exact := e.major == r.major && e.minor == r.minor
-			meets := e.kind == r.kind && (e.major == r.major || min(e.major, r.major) < 0) && (e.minor == r.minor || min(e.minor, r.minor) < 0)
-			if meets && !exact && e.allow != rules[0].allow && r.allow == rules[0].allow {
+			if r.allow == rules[0].allow && e.allow != r.allow && e.kind == r.kind && meets(e.major, r.major) && meets(e.minor, r.minor) && !exact {
 				return fmt.Errorf("device rule %q: cgroup v1 knows no exception to %q", r, e)
 			}
 		}
-	}
-	for _, r := range rules {
-		file := dir + "/devices.deny"
-		if r.allow {
-			file = dir + "/devices.allow"
-		}
+		file := dir + map[bool]string{false: "/devices.deny", true: "/devices.allow"}[r.allow]
 		if err := writeCgroup(file, r.String()); err != nil {
 			return err
 		}
@@ -137,13 +108,9 @@ func limitDevicesV1(dir string, rules []deviceRule) error {
 	return nil
 }
 
-// String is the rule as v1 writes it: c 1:3 rwm
+// String is the rule as v1 writes it: c 1:* mr
 func (r deviceRule) String() string {
-	if r.kind == 'a' {
-		return "a"
-	}
-	numbers := strings.ReplaceAll(fmt.Sprint(r.major, ":", r.minor), "-1", "*")
-	text := string(r.kind) + " " + numbers + " "
+	text := strings.ReplaceAll(fmt.Sprintf("%c %d:%d ", r.kind, r.major, r.minor), "-1", "*")
 	for bit, letter := range "mrw" {
 		if r.access&(1<<bit) != 0 {
 			text += string(letter)
@@ -155,7 +122,7 @@ func (r deviceRule) String() string {
 // A bpfInstruction is one of the kernel's struct bpf_insn.
 type bpfInstruction struct {
 	code, registers uint8 // the lower half is the destination
-	offset          int16
+	offset          int16 // of what a jump leaves out
 	value           int32
 }
 
@@ -165,47 +132,36 @@ type bpfInstruction struct {
 // of reading and writing for one, is left to those before.
 func deviceFilter(rules []deviceRule) (program []bpfInstruction) {
 	const r0, r1, kind, access, major, minor = 0, 1, 2, 3, 4, 5 // registers
+	const load, compute, jump = unix.BPF_LDX | unix.BPF_MEM | unix.BPF_W, unix.BPF_ALU64 | unix.BPF_K, unix.BPF_JMP | unix.BPF_K
 	add := func(code, registers uint8, offset int16, value int32) {
 		program = append(program, bpfInstruction{code, registers, offset, value})
 	}
-	answer := func(yes int32) {
-		add(unix.BPF_ALU64|unix.BPF_MOV|unix.BPF_K, r0, 0, yes)
+	answer := func(yes bool) {
+		add(compute|unix.BPF_MOV, r0, 0, map[bool]int32{true: 1}[yes])
 		add(unix.BPF_JMP|unix.BPF_EXIT, 0, 0, 0)
 	}
-	const load = unix.BPF_LDX | unix.BPF_MEM | unix.BPF_W
 	add(load, kind|r1<<4, 0, 0)
 	add(load, access|r1<<4, 0, 0)
 	add(load, major|r1<<4, 4, 0)
 	add(load, minor|r1<<4, 8, 0)
-	add(unix.BPF_ALU64|unix.BPF_AND|unix.BPF_K, kind, 0, 0xffff)
-	add(unix.BPF_ALU64|unix.BPF_RSH|unix.BPF_K, access, 0, 16)
+	add(compute|unix.BPF_AND, kind, 0, 0xffff)
+	add(compute|unix.BPF_RSH, access, 0, 16)
 	for _, r := range slices.Backward(rules[1:]) {
-		var unless []int // the jumps over this rule
-		jump := func(code, register uint8, value int32) {
-			unless = append(unless, len(program))
-			add(unix.BPF_JMP|code|unix.BPF_K, register, 0, value)
-		}
-		jump(unix.BPF_JNE, kind, int32(1+strings.IndexByte("bc", r.kind))) // BPF_DEVCG_DEV_*
-		if r.major >= 0 {
-			jump(unix.BPF_JNE, major, int32(r.major))
-		}
-		if r.minor >= 0 {
-			jump(unix.BPF_JNE, minor, int32(r.minor))
-		}
+		// Each rule takes seven instructions; who it does not concern jumps
+		// over the rest, or over none where all numbers are meant.
+		add(jump|unix.BPF_JNE, kind, 6, int32(1+strings.IndexByte("bc", r.kind))) // BPF_DEVCG_DEV_*
+		add(jump|unix.BPF_JNE, major, int16(min(5, 6*(r.major+1))), int32(r.major))
+		add(jump|unix.BPF_JNE, minor, int16(min(4, 5*(r.minor+1))), int32(r.minor))
 		if r.allow {
-			add(unix.BPF_ALU64|unix.BPF_AND|unix.BPF_K, access, 0, ^r.access)
-			jump(unix.BPF_JNE, access, 0)
-			answer(1)
+			add(compute|unix.BPF_AND, access, 0, ^r.access)
+			add(jump|unix.BPF_JNE, access, 2, 0)
 		} else {
-			add(unix.BPF_JMP|unix.BPF_JSET|unix.BPF_K, access, 1, r.access)
-			jump(unix.BPF_JA, 0, 0)
-			answer(0)
+			add(jump|unix.BPF_JSET, access, 1, r.access)
+			add(jump|unix.BPF_JA, 0, 2, 0)
 		}
-		for _, i := range unless {
-			program[i].offset = int16(len(program) - i - 1)
-		}
+		answer(r.allow)
 	}
-	answer(int32(bit(rules[0].allow)[0] - '0'))
+	answer(rules[0].allow)
 	return program
 }
 
@@ -219,62 +175,27 @@ func bpf[A any](command uintptr, attributes *A) (int, error) {
 	return int(n), nil
 }
 
-// attachDeviceFilter lets program decide for the cgroup, in place of the one
-// that does. At no moment does none: the kernel exchanges them.
+// attachDeviceFilter lets program decide for a new cgroup; what is above it has
+// its say, too, and so will have what is below.
 func attachDeviceFilter(dir string, program []bpfInstruction) error {
 	group, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(group)
-	filter, err := loadDeviceFilter(program)
-	if errors.Is(err, unix.EPERM) && inUserNamespace() {
+	filter, err := bpf(unix.BPF_PROG_LOAD, &struct {
+		kind, count  uint32
+		instructions *bpfInstruction
+		license      *byte
+	}{unix.BPF_PROG_TYPE_CGROUP_DEVICE, uint32(len(program)), &program[0], new(byte)})
+	if errors.Is(err, unix.EPERM) && !privileged() {
 		return nil // only the host's root may; but here nobody can make a node
 	}
 	if err != nil {
 		return err
 	}
 	defer unix.Close(filter)
-
-	var ids [64]uint32 // the kernel takes no more for a cgroup
-	query := struct {
-		cgroup, kind, flags, attached uint32
-		ids                           *[64]uint32
-		count                         uint32
-	}{cgroup: uint32(group), kind: unix.BPF_CGROUP_DEVICE, ids: &ids, count: uint32(len(ids))}
-	if _, err := bpf(unix.BPF_PROG_QUERY, &query); err != nil {
-		return err
-	}
-	attachment := struct{ cgroup, program, kind, flags, replaced uint32 }{
-		uint32(group), uint32(filter), unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI, 0}
-	if query.count > 0 { // should there be others, what all allow is allowed
-		old, err := bpf(unix.BPF_PROG_GET_FD_BY_ID, &struct{ id, next, flags uint32 }{id: ids[0]})
-		if err != nil {
-			return err
-		}
-		defer unix.Close(old)
-		attachment.flags, attachment.replaced = unix.BPF_F_ALLOW_MULTI|unix.BPF_F_REPLACE, uint32(old) // since 5.6
-	}
-	_, err = bpf(unix.BPF_PROG_ATTACH, &attachment)
+	_, err = bpf(unix.BPF_PROG_ATTACH, &struct{ cgroup, program, kind, flags uint32 }{
+		uint32(group), uint32(filter), unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI})
 	return err
-}
-
-// loadDeviceFilter gives the program to the kernel, which proves that it ends.
-func loadDeviceFilter(program []bpfInstruction) (fd int, err error) {
-	// Before 5.11 it counts as locked memory, of which there is little.
-	var old unix.Rlimit
-	if unix.Prlimit(0, unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}, &old) == nil {
-		defer unix.Prlimit(0, unix.RLIMIT_MEMLOCK, &old, nil)
-	}
-	return bpf(unix.BPF_PROG_LOAD, &struct {
-		kind, count  uint32
-		instructions *bpfInstruction
-		license      *byte
-	}{unix.BPF_PROG_TYPE_CGROUP_DEVICE, uint32(len(program)), &program[0], &[]byte("GPL\x00")[0]})
-}
-
-// inUserNamespace tells whether the user IDs here are not all of the host's.
-func inUserNamespace() bool {
-	ids, _ := os.ReadFile("/proc/self/uid_map")
-	return !slices.Equal(strings.Fields(string(ids)), []string{"0", "0", "4294967295"})
 }

@@ -3,11 +3,8 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -15,21 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// execOptions are the flags of exec.
-type execOptions struct {
-	process       string // file of a process as in config.json
-	pidFile       string
-	consoleSocket string
-	preserveFDs   int
-	detach        bool
-	tty           bool
-	cwd, user     string // change the container's own process
-	env           []string
-}
-
 // execIn runs another process in a running container, with the container's
 // own limits and protections, and returns its exit status.
-func execIn(root, id string, o execOptions, command []string) (status int, err error) {
+func execIn(root, id string, o *options, command []string) (status int, err error) {
 	s, err := loadState(root, id)
 	if err != nil {
 		return 0, err
@@ -41,9 +26,10 @@ func execIn(root, id string, o execOptions, command []string) (status int, err e
 	if err != nil {
 		return 0, err
 	}
-	if err := o.apply(spec, command); err != nil {
+	if err := o.setProcess(spec, command); err != nil {
 		return 0, err
 	}
+	dropLabels(spec)
 	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
 	if err != nil {
 		return 0, err
@@ -52,7 +38,20 @@ func execIn(root, id string, o execOptions, command []string) (status int, err e
 	if err != nil {
 		return 0, err
 	}
-	c, err := s.join(preserved(o.preserveFDs), console)
+	if err := s.listNamespaces(spec.Linux); err != nil {
+		return 0, err
+	}
+	var own []*os.File
+	if console != nil {
+		own = []*os.File{console}
+	}
+	c, err := reexec(spec, preserved(o.preserveFDs), own, func(pid int) error {
+		// By now the container's number could be that of a later process.
+		if !s.alive() {
+			return errNotRunning
+		}
+		return s.Cgroup.add(pid) // before anybody inside can make it fork
+	})
 	if err != nil {
 		return 0, fmt.Errorf("exec in container %s: %w", id, err)
 	}
@@ -61,7 +60,7 @@ func execIn(root, id string, o execOptions, command []string) (status int, err e
 		return 0, err
 	}
 	err = c.configure(initConfig{Spec: spec, Exec: true, Seccomp: filter, SeccompFlags: flags,
-		Preserve: o.preserveFDs, Console: console != nil, ID: id})
+		Preserve: o.preserveFDs, ID: id})
 	if err != nil {
 		return 0, err
 	}
@@ -77,17 +76,13 @@ func execIn(root, id string, o execOptions, command []string) (status int, err e
 	return c.wait(c.start)
 }
 
-// apply makes the process of spec that which is to be executed.
-func (o *execOptions) apply(spec *specs.Spec, command []string) error {
+// setProcess makes the process of spec that which is to be executed.
+func (o *options) setProcess(spec *specs.Spec, command []string) error {
 	p := spec.Process
 	if o.process != "" {
-		data, err := os.ReadFile(o.process)
-		if err != nil {
-			return fmt.Errorf("read process: %w", err)
-		}
 		spec.Process = &specs.Process{}
-		if err := json.Unmarshal(data, spec.Process); err != nil {
-			return fmt.Errorf("read process %s: %w", o.process, err)
+		if _, err := readJSON(o.process, spec.Process); err != nil {
+			return err
 		}
 		return validateProcess(spec.Process)
 	}
@@ -106,50 +101,29 @@ func (o *execOptions) apply(spec *specs.Spec, command []string) error {
 		if err != nil {
 			return fmt.Errorf("user %q: want UID or UID:GID, as numbers", o.user)
 		}
-		p.User = specs.User{UID: uint32(u), GID: uint32(g)}
+		// Another user's groups are not his.
+		p.User.UID, p.User.GID, p.User.AdditionalGids = uint32(u), uint32(g), nil
 	}
 	return validateProcess(p)
 }
 
-// join starts init in the namespaces and the cgroup of the container.
-func (s *state) join(preserve []*os.File, console *os.File) (*container, error) {
-	namespaces, err := namespacesOf(s.Pid)
-	if err != nil {
-		return nil, err
+// listNamespaces makes the namespaces of linux those of the container's
+// process, by their paths, but what is not its own.
+func (s *state) listNamespaces(linux *specs.Linux) error {
+	linux.Namespaces = nil
+	for _, ns := range namespaces {
+		path := fmt.Sprintf("/proc/%d/ns/%s", s.Pid, ns.file)
+		theirs, err := os.Readlink(path)
+		if err != nil && ns.flag != unix.CLONE_NEWTIME { // which is new in Linux 5.6
+			return fmt.Errorf("find namespaces of container %s: %w", s.ID, err)
+		}
+		ours, _ := os.Readlink("/proc/self/ns/" + ns.file)
+		switch {
+		case theirs != ours:
+			linux.Namespaces = append(linux.Namespaces, specs.LinuxNamespace{Type: ns.kind, Path: path})
+		case ns.kind == specs.MountNamespace:
+			return fmt.Errorf("container %s has no mount namespace: the root directory would be the host's", s.ID)
+		}
 	}
-	defer closeAll(namespaces)
-	// By now the number could be that of a later process.
-	if started, err := startTime(s.Pid); err != nil || started != s.StartTime {
-		return nil, errNotRunning
-	}
-	ours, theirs, err := socketPair()
-	if err != nil {
-		return nil, err
-	}
-	defer theirs.Close()
-	exe, err := sealedExecutable()
-	if err != nil {
-		return nil, err
-	}
-	defer exe.Close()
-	files := slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, preserve, []*os.File{theirs})
-	args := []string{os.Args[0], "init", strconv.Itoa(len(files) - 1)}
-	if console != nil {
-		files = append(files, console)
-	}
-	p, err := spawn(&spawnAttr{Join: namespaces, Exe: exe, Pdeathsig: unix.SIGKILL,
-		Args: args, Env: []string{"GOMAXPROCS=2", "GOGC=off"}, Files: files})
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Cgroup.add(p.Pid); err != nil { // before it can fork
-		p.abandon()
-		return nil, err
-	}
-	if err := p.start(); errors.Is(err, unix.ENOENT) {
-		return nil, fmt.Errorf("%w (this program needs a loader: build it with CGO_ENABLED=0)", err)
-	} else if err != nil {
-		return nil, err
-	}
-	return &container{process: p.Process, channel: newChannel(ours), started: make(chan error, 1)}, nil
+	return nil
 }

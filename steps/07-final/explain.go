@@ -28,8 +28,9 @@ func explain(err error) error {
 	if refused && strings.HasPrefix(err.Error(), "mount proc") {
 		return fmt.Errorf("%w (part of /proc is covered: in Docker, --security-opt systempaths=unconfined)", err)
 	}
-	// Init has all that run could have, and a root that is closed is another's.
-	if !refused || os.Getpid() == 1 || strings.HasPrefix(err.Error(), "enter") {
+	// A command's file is the image's. Init has all that run could have, and a
+	// root that is closed is another's.
+	if _, command := errors.AsType[commandError](err); command || !refused || os.Getpid() == 1 || strings.HasPrefix(err.Error(), "enter") {
 		return err
 	}
 	for _, s := range settings {

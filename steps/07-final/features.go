@@ -43,7 +43,7 @@ func describe() features.Features {
 			Apparmor:        &features.Apparmor{Enabled: &yes},
 			Selinux:         &features.Selinux{Enabled: &yes},
 			IntelRdt:        &features.IntelRdt{Enabled: &no},
-			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &yes}},
+			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &no}},
 			NetDevices:      &features.NetDevices{Enabled: &no},
 		},
 		Annotations: map[string]string{"containers-from-scratch.version": version},
@@ -52,10 +52,10 @@ func describe() features.Features {
 
 // mountOptionNames are the options of mounts that are not for the filesystem.
 func mountOptionNames() []string {
-	names := []string{"defaults", "bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap",
+	names := []string{"defaults", "bind", "rbind", "remount", "tmpcopyup",
 		"sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand"}
 	for _, a := range mountAttributes {
-		names = append(names, a.name, "r"+a.name)
+		names = append(names, a.on, a.off, "r"+a.on, "r"+a.off)
 	}
 	for _, p := range propagations {
 		names = append(names, p.name, "r"+p.name)

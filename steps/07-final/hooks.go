@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os/exec"
 	"time"
@@ -40,34 +39,20 @@ func runHook(hook specs.Hook, s specs.State) error {
 		defer cancel()
 	}
 	var output bytes.Buffer
-	// The path is absolute, and nothing is looked up in PATH.
-	command := &exec.Cmd{Path: hook.Path, Args: hook.Args, Env: hook.Env, Stdin: bytes.NewReader(stdin), Stdout: &output, Stderr: &output}
-	if hook.Env == nil {
-		command.Env = []string{} // not the runtime's
+	// The path is absolute: nothing is looked up in PATH. An environment of nil
+	// would be the runtime's.
+	command := exec.CommandContext(ctx, hook.Path)
+	command.Args, command.Env = hook.Args, append([]string{}, hook.Env...)
+	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(stdin), &output, &output
+	command.WaitDelay = time.Second // what it left behind may hold its output open
+	err = command.Run()
+	if late := context.Cause(ctx); late != nil {
+		err = late
 	}
-	err = runCommandContext(ctx, command)
 	if err != nil && output.Len() > 0 {
 		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(output.Bytes()))
 	}
 	return err
-}
-
-// runCommandContext runs command to its end, or that of ctx.
-func runCommandContext(ctx context.Context, command *exec.Cmd) error {
-	if err := command.Start(); err != nil {
-		return err
-	}
-	defer context.AfterFunc(ctx, func() { command.Process.Kill() })()
-	command.WaitDelay = time.Second // what it left behind may hold its output open
-	return errors.Join(command.Wait(), context.Cause(ctx))
-}
-
-// hooks returns those of spec, which may have none.
-func hooks(spec *specs.Spec) specs.Hooks {
-	if spec.Hooks == nil {
-		return specs.Hooks{}
-	}
-	return *spec.Hooks
 }
 
 // runCreateHooks lets the runtime run its hooks, now that the namespaces are
@@ -82,7 +67,7 @@ func (c *initHalf) runCreateHooks() error {
 	if err := c.channel.receive("hooks"); err != nil {
 		return err
 	}
-	return runHooks("createContainer", hooks(c.Spec).CreateContainer, *c.State)
+	return runHooks("createContainer", given(c.Spec.Hooks).CreateContainer, *c.State)
 }
 
 // runStartHooks runs those that belong inside, right before the command.
@@ -90,5 +75,5 @@ func (c *initHalf) runStartHooks() error {
 	if c.State == nil || c.Exec {
 		return nil
 	}
-	return runHooks("startContainer", hooks(c.Spec).StartContainer, *c.State)
+	return runHooks("startContainer", given(c.Spec.Hooks).StartContainer, *c.State)
 }

@@ -27,7 +27,7 @@ func awaitConfig() (*initHalf, error) {
 	// Only with a channel: by hand, on the host, init would rename the host.
 	var fd int
 	if fmt.Sscan(strings.Join(os.Args[2:], " "), &fd); !isSocket(fd) {
-		return nil, commandError{errors.New("init is for the runtime's own use"), 125}
+		exit(oneLineUsage())
 	}
 	c := &initHalf{channel: newChannel(os.NewFile(uintptr(fd), "channel"))}
 	if err := c.channel.in.Decode(&c.initConfig); err != nil {
@@ -74,22 +74,10 @@ func (c *initHalf) file(number int) *os.File {
 // enterRootfs makes the root filesystem a mount of its own, in a mount
 // namespace with no ties to the host's.
 func (c *initHalf) enterRootfs() (err error) {
-	labels, err := setExecLabels(c.Spec.Process) // /proc is still the host's
-	for _, warning := range labels {
-		c.warn("%s", warning)
-	}
-	if err != nil {
+	if c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation, hasNamespace(c.Spec, specs.MountNamespace)); err != nil {
 		return err
 	}
-	if c.root, err = openRootfs(c.Spec.Root.Path, c.Spec.Linux.RootfsPropagation); err != nil {
-		return err
-	}
-	for i, mount := range c.IDMapped {
-		if c.root.sources == nil {
-			c.root.sources = map[int]*os.File{}
-		}
-		c.root.sources[mount] = c.file(2 + i)
-	}
+	c.root.label = c.Spec.Linux.MountLabel
 	return nil
 }
 
@@ -104,18 +92,15 @@ func (c *initHalf) createDevices() error {
 }
 
 // pivotRoot makes the root filesystem the root.
-func (c *initHalf) pivotRoot() error { return c.root.pivot() }
+func (c *initHalf) pivotRoot() error {
+	if !hasNamespace(c.Spec, specs.MountNamespace) {
+		return c.root.enter()
+	}
+	return c.root.pivot()
+}
 
 // finishRootfs does what takes the new root.
-func (c *initHalf) finishRootfs() error { return finishRootfs(c.Spec) }
-
-// hideCgroup makes the cgroup the root of all that the command sees of cgroups.
-func (c *initHalf) hideCgroup() error {
-	if path, listed := findNamespace(c.Spec, specs.CgroupNamespace); !listed || path != "" {
-		return nil
-	}
-	return hideCgroup()
-}
+func (c *initHalf) finishRootfs() error { return c.root.finish(c.Spec) }
 
 // openTerminal gives the command a terminal, if config.json says so, and its
 // other side to who asked for it.

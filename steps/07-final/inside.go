@@ -5,10 +5,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +20,11 @@ import (
 // openat2(2), for which the rootfs is the root; all else is done with what was
 // opened.
 type rootfs struct {
-	fd      int
-	hostDev bool             // /dev is a bind mount: nothing is made there
-	sources map[int]*os.File // of idmapped mounts, by their place in the list
+	fd       int
+	label    string   // of files in tmpfs, for SELinux
+	hostDev  bool     // /dev is a bind mount: nothing is made there
+	readonly []string // mounts that are to be so, when all is in them
+	empty    int      // directory that masks others, if there is one yet
 }
 
 const (
@@ -91,39 +94,41 @@ func isOn(fd int, magic int64) bool {
 	return unix.Fstatfs(fd, &fs) == nil && int64(fs.Type) == magic
 }
 
-// openProc opens a file of /proc, after pivot: neither a link nor a file that
-// is mounted over it, which could be any other (CVE-2025-52881).
-func openProc(name string, flags uint64) (int, error) {
+// writeProc writes text to a file of /proc, after pivot, where an image could
+// have put another there, or mounts could: see CVE-2019-16884, CVE-2025-52881.
+func writeProc(name, text string) error {
 	proc, err := openat2(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY, unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {
-		return -1, fmt.Errorf("open /proc: %w", err)
+		return fmt.Errorf("open /proc: %w", err)
 	}
 	defer unix.Close(proc)
 	if !isOn(proc, unix.PROC_SUPER_MAGIC) {
-		return -1, errors.New("open /proc: it is not the kernel's")
+		return errors.New("open /proc: it is not the kernel's")
 	}
-	fd, err := openat2(proc, name, flags, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
+	fd, err := openat2(proc, name, unix.O_WRONLY, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS|unix.RESOLVE_NO_XDEV)
 	if err != nil {
-		return -1, fmt.Errorf("open /proc/%s: %w", name, err)
+		return fmt.Errorf("open /proc/%s: %w", name, err)
 	}
-	return fd, nil
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(text)); err != nil {
+		return fmt.Errorf("write /proc/%s: %w", name, err)
+	}
+	return nil
 }
 
 // chdirInside makes cwd the working directory, after pivot, and makes it where
 // it is missing. A descriptor of the host's that was left open would be a way
 // out by /proc/self/fd (CVE-2024-21626): the kernel must see it below the root.
 func chdirInside(cwd string) error {
-	root, err := openat2(unix.AT_FDCWD, "/", unix.O_PATH, 0)
-	if err != nil {
-		return fmt.Errorf("open /: %w", err)
+	dir, err := -1, os.Chdir("/")
+	if err == nil {
+		dir, err = (&rootfs{fd: unix.AT_FDCWD}).create(path.Join("/", cwd), inRoot, true)
 	}
-	defer unix.Close(root)
-	dir, err := (&rootfs{fd: root}).create(path.Join("/", cwd), inRoot, true)
-	if err != nil {
-		return fmt.Errorf("enter %s: %w", cwd, err)
+	if err == nil {
+		defer unix.Close(dir)
+		err = unix.Fchdir(dir)
 	}
-	defer unix.Close(dir)
-	if err := unix.Fchdir(dir); err != nil {
+	if err != nil {
 		return fmt.Errorf("enter %s: %w", cwd, err)
 	}
 	where := make([]byte, unix.PathMax)
@@ -134,79 +139,37 @@ func chdirInside(cwd string) error {
 }
 
 // copyTree copies what is in the directory from to the directory to, with
-// owners and modes, and follows no link. It is for tmpcopyup.
+// owners and modes, for tmpcopyup. No link leads out of either.
 func copyTree(from, to int) error {
-	fd, err := unix.Openat(from, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	source, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", from))
 	if err != nil {
 		return err
 	}
-	dir := os.NewFile(uintptr(fd), ".")
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	for _, name := range names {
-		if err := copyFile(fd, to, name); err != nil {
-			return fmt.Errorf("copy %s: %w", name, err)
-		}
-	}
-	return err
-}
-
-// copyFile copies name, whatever it is, from one directory to another. Nobody
-// else sees the other one yet: only in the first there can be traps.
-func copyFile(from, to int, name string) error {
-	var stat unix.Stat_t
-	err := unix.Fstatat(from, name, &stat, unix.AT_SYMLINK_NOFOLLOW)
-	kind := stat.Mode & unix.S_IFMT
-	switch {
-	case err != nil:
-	case kind == unix.S_IFLNK:
-		target := make([]byte, unix.PathMax)
-		var n int
-		if n, err = unix.Readlinkat(from, name, target); err == nil {
-			err = unix.Symlinkat(string(target[:n]), to, name)
-		}
-	case kind == unix.S_IFREG || kind == unix.S_IFDIR:
-		err = copyContent(from, to, name, kind)
-	default:
-		err = unix.Mknodat(to, name, stat.Mode, int(stat.Rdev))
-	}
-	if err != nil {
-		return err
-	}
-	err = unix.Fchownat(to, name, int(stat.Uid), int(stat.Gid), unix.AT_SYMLINK_NOFOLLOW)
-	if err != nil && err != unix.EINVAL { // the user namespace has no such id
-		return err
-	}
-	if kind == unix.S_IFLNK {
-		return nil
-	}
-	return unix.Fchmodat(to, name, stat.Mode&0o7777, 0) // after chown(2), which takes set-user-ID away
-}
-
-// copyContent copies what a file or a directory holds.
-func copyContent(from, to int, name string, kind uint32) error {
-	fd, err := unix.Openat(from, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	source := os.NewFile(uintptr(fd), name)
 	defer source.Close()
-	flags := unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL
-	if kind == unix.S_IFDIR {
-		flags = unix.O_RDONLY | unix.O_DIRECTORY
-		if err := unix.Mkdirat(to, name, 0o700); err != nil {
+	target, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", to))
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	if err := os.CopyFS(target.Name(), source.FS()); err != nil {
+		return err
+	}
+	return fs.WalkDir(source.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || name == "." {
 			return err
 		}
-	}
-	fd, err = unix.Openat(to, name, flags|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	target := os.NewFile(uintptr(fd), name)
-	defer target.Close()
-	if kind == unix.S_IFDIR {
-		return copyTree(int(source.Fd()), fd)
-	}
-	_, err = io.Copy(target, source)
-	return err
+		info, err := source.Lstat(name)
+		if err != nil {
+			return err
+		}
+		stat := info.Sys().(*syscall.Stat_t)
+		err = target.Lchown(name, int(stat.Uid), int(stat.Gid))
+		if err != nil && !errors.Is(err, unix.EINVAL) { // the user namespace has no such id
+			return err
+		}
+		if info.Mode().Type() == fs.ModeSymlink {
+			return nil
+		}
+		return target.Chmod(name, info.Mode()) // after chown(2), which takes set-user-ID away
+	})
 }

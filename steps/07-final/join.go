@@ -63,22 +63,23 @@ type spawned struct {
 // process also in a PID namespace, and waits for start: until then a cgroup may
 // get it.
 func spawn(attr *spawnAttr) (*spawned, error) {
-	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	ours, theirs, err := socketPair()
 	if err != nil {
-		return nil, fmt.Errorf("create socket pair: %w", err)
+		return nil, err
 	}
-	p := &spawned{socket: os.NewFile(uintptr(ends[0]), "socket"), attr: attr, join: slices.Clone(attr.Join)}
-	// Root joins the user namespace last: it need not own the others. An
-	// ordinary user joins it first, since only in there he may join them.
-	user := 1
-	if os.Geteuid() != 0 {
-		user = -1
+	p := &spawned{socket: ours, attr: attr, join: slices.Clone(attr.Join)}
+	if os.Geteuid() == 0 {
+		// Root joins the user namespace last: it need not own the others. An
+		// ordinary user joins it first, as it is listed, since only in there he
+		// may join them.
+		slices.SortStableFunc(p.join, func(a, b namespaceFD) int {
+			return int(a.Kind&unix.CLONE_NEWUSER) - int(b.Kind&unix.CLONE_NEWUSER)
+		})
 	}
-	slices.SortStableFunc(p.join, func(a, b namespaceFD) int {
-		return user * (int(a.Kind&unix.CLONE_NEWUSER) - int(b.Kind&unix.CLONE_NEWUSER))
-	})
-	theirs := os.NewFile(uintptr(ends[1]), "socket")
-	pid, err := p.fork(theirs)
+	pid, err := 0, restoreOpenFiles() // package syscall would do it in the child
+	if err == nil {
+		pid, err = p.fork(theirs)
+	}
 	theirs.Close() // else the end of theirs is not seen
 	if err == nil {
 		err = p.prepare(pid)
@@ -92,14 +93,11 @@ func spawn(attr *spawnAttr) (*spawned, error) {
 
 // fork makes ready all that the child uses, and makes the child.
 func (p *spawned) fork(socket *os.File) (pid int, err error) {
-	n := uintptr(len(p.attr.Files))
-	c := &child{files: n, exe: n, namespaces: n + 2, flags: p.attr.New, deathSignal: uintptr(p.attr.Pdeathsig)}
-	files := append(append([]*os.File{}, p.attr.Files...), p.attr.Exe, socket)
-	kinds := c.flags
+	c := &child{exe: uintptr(len(p.attr.Files)), flags: p.attr.New, deathSignal: uintptr(p.attr.Pdeathsig),
+		clone: [8]uint64{0: unix.CLONE_CLEAR_SIGHAND, 4: uint64(unix.SIGCHLD)}}
+	files, kinds := slices.Concat(p.attr.Files, []*os.File{p.attr.Exe, socket}), c.flags
 	for _, ns := range p.join {
-		files = append(files, ns.File)
-		c.kinds = append(c.kinds, ns.Kind)
-		kinds |= ns.Kind
+		files, c.kinds, kinds = append(files, ns.File), append(c.kinds, ns.Kind), kinds|ns.Kind
 	}
 	c.asRoot = kinds&unix.CLONE_NEWUSER != 0
 	c.forks = kinds&unix.CLONE_NEWPID != 0 || c.flags&unix.CLONE_NEWTIME != 0
@@ -119,7 +117,7 @@ func (p *spawned) fork(socket *os.File) (pid int, err error) {
 		defer unix.Close(fd)
 		c.sources = append(c.sources, uintptr(fd))
 	}
-	c.socket = c.sources[n+1]
+	c.socket = c.sources[c.exe+1]
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	forked, errno := c.fork()
@@ -131,37 +129,32 @@ func (p *spawned) fork(socket *os.File) (pid int, err error) {
 
 // prepare does for the forked process what only this one can, until it, or the
 // one that it forks in turn, waits for start.
-func (p *spawned) prepare(pid int) error {
+func (p *spawned) prepare(pid int) (err error) {
+	if p.Process, err = os.FindProcess(pid); err != nil {
+		return err
+	}
 	for {
 		r, err := p.read()
 		switch {
 		case err != nil:
-		case r.call == unix.SYS_CLONE: // in the parent of the one to be started
-			if p.Process, err = os.FindProcess(pid); r.object != 0 {
-				reap(pid)
-				p.Process, err = os.FindProcess(int(r.object))
-			}
+		case r.call == unix.SYS_CLONE && r.object == 0: // it forks no other
+			return nil
+		case r.call == unix.SYS_CLONE:
+			p.Wait()
+			p.Process, err = os.FindProcess(int(r.object))
 			return err
 		case r.object&unix.CLONE_NEWUSER != 0:
-			err = p.writeMappings(pid)
+			err = p.writeMappings()
 		case p.attr.TimeOffsets != "":
-			err = writeProc(pid, "timens_offsets", p.attr.TimeOffsets)
+			err = p.write("timens_offsets", p.attr.TimeOffsets)
 		}
 		if err == nil {
 			_, err = p.socket.Write([]byte{1})
 		}
 		if err != nil {
-			p.socket.Close() // which ends it
-			reap(pid)
+			p.abandon()
 			return err
 		}
-	}
-}
-
-// reap waits for a forked process that is not to be started.
-func reap(pid int) {
-	for err := error(unix.EINTR); err == unix.EINTR; {
-		_, err = unix.Wait4(pid, nil, 0, nil)
 	}
 }
 
@@ -188,56 +181,49 @@ func (p *spawned) abandon() {
 // read waits for the next report of the child. A failure comes as an error, and
 // that it executes, or is dead, as io.EOF.
 func (p *spawned) read() (r report, err error) {
-	n, err := p.socket.Read((*[unsafe.Sizeof(r)]byte)(unsafe.Pointer(&r))[:])
-	if err == nil && n != int(unsafe.Sizeof(r)) {
-		err = io.ErrUnexpectedEOF
-	}
+	_, err = io.ReadFull(p.socket, (*[unsafe.Sizeof(r)]byte)(unsafe.Pointer(&r))[:])
 	if err != nil || r.errno == 0 {
 		return r, err
 	}
-	act := "become root of the user namespace"
+	act := fmt.Sprintf("make system call %d of %d", r.call, r.object)
 	switch r.call {
-	case unix.SYS_DUP3, unix.SYS_CLOSE_RANGE:
-		act = fmt.Sprint("pass or close descriptor ", r.object)
 	case unix.SYS_SETNS:
-		act = fmt.Sprint("join namespace ", p.join[int(r.object)-len(p.attr.Files)-2].File.Name())
+		act = "join namespace " + p.join[int(r.object)-len(p.attr.Files)-2].File.Name()
 	case unix.SYS_UNSHARE:
 		act = fmt.Sprintf("create namespaces %#x", r.object)
-	case unix.SYS_CLONE:
-		act = "fork in the namespaces"
-	case unix.SYS_PRCTL:
-		act = fmt.Sprint("set process attribute ", r.object)
+	case unix.SYS_SETGROUPS, unix.SYS_SETRESGID, unix.SYS_SETRESUID:
+		act = "become root of the user namespace"
 	case unix.SYS_EXECVEAT:
 		act = "execute"
 	}
 	return r, fmt.Errorf("%s: %w", act, syscall.Errno(r.errno))
 }
 
-// writeMappings writes the ID mappings of the new user namespace of process
-// pid.
-func (p *spawned) writeMappings(pid int) error {
+// writeMappings writes the ID mappings of the new user namespace, as in "0
+// 100000 65536": see user_namespaces(7).
+func (p *spawned) writeMappings() error {
 	if p.attr.DenySetgroups {
-		if err := writeProc(pid, "setgroups", "deny"); err != nil {
+		if err := p.write("setgroups", "deny"); err != nil {
 			return err
 		}
 	}
-	if err := writeProc(pid, "uid_map", formatMappings(p.attr.UIDMappings)); err != nil {
-		return err
+	for _, m := range []struct {
+		file string
+		ids  []specs.LinuxIDMapping
+	}{{"uid_map", p.attr.UIDMappings}, {"gid_map", p.attr.GIDMappings}} {
+		var lines strings.Builder
+		for _, m := range m.ids {
+			fmt.Fprintln(&lines, m.ContainerID, m.HostID, m.Size)
+		}
+		if err := p.write(m.file, lines.String()); err != nil {
+			return err
+		}
 	}
-	return writeProc(pid, "gid_map", formatMappings(p.attr.GIDMappings))
+	return nil
 }
 
-// formatMappings writes mappings as user_namespaces(7) wants them: "0 100000
-// 65536".
-func formatMappings(mappings []specs.LinuxIDMapping) string {
-	var lines strings.Builder
-	for _, m := range mappings {
-		fmt.Fprintln(&lines, m.ContainerID, m.HostID, m.Size)
-	}
-	return lines.String()
-}
-
-// writeProc writes a file of process pid, which the kernel wants in one piece.
-func writeProc(pid int, name, text string) error {
-	return os.WriteFile(fmt.Sprintf("/proc/%d/%s", pid, name), []byte(text), 0)
+// write writes a file of the process in proc(5), which the kernel wants in one
+// piece.
+func (p *spawned) write(name, text string) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/%s", p.Pid, name), []byte(text), 0)
 }

@@ -107,7 +107,7 @@ func playOrdinary([]string) {
 	try(func() (err error) { first, err = spawn(&attr); return })
 	try(func() error { return first.start() })
 	var join []namespaceFD
-	for _, ns := range slices.Backward(namespaceKinds) {
+	for _, ns := range namespaceKinds { // the user namespace first
 		try(func() error {
 			file, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", first.Pid, ns.name))
 			join = append(join, namespaceFD{ns.kind, file})
@@ -427,7 +427,8 @@ func TestSpawnKeepsIgnoredSignals(t *testing.T) {
 	p, err := cast(t, spawnAttr{}, "wait")
 	require.NoError(t, err)
 	p.perform(t)
-	require.Equal(t, "0000000000000001", status(t, p.Pid, "SigIgn")[0])
+	require.Equal(t, status(t, os.Getpid(), "SigIgn"), status(t, p.Pid, "SigIgn"), "SIGHUP, and what the tests were started with")
+	require.Regexp(t, "[13579bdf]$", status(t, p.Pid, "SigIgn")[0])
 	p.end(t)
 }
 
@@ -437,18 +438,6 @@ func TestSpawnedIsTheFirstOfANewPIDNamespace(t *testing.T) {
 	require.NoError(t, err)
 	p.perform(t)
 	require.Equal(t, fmt.Sprint(p.Pid, " 1"), status(t, p.Pid, "NSpid")[0])
-	p.end(t)
-}
-
-// A cgroup namespace that is made too early has the runtime's cgroup as root.
-func TestNewCgroupNamespaceBeginsAtTheCgroupOfStart(t *testing.T) {
-	needsRootInSandbox(t)
-	before := namesOf(t, os.Getpid())
-	p, err := cast(t, spawnAttr{New: unix.CLONE_NEWCGROUP | unix.CLONE_NEWPID}, "wait")
-	require.NoError(t, err)
-	require.Equal(t, before[6], namesOf(t, p.Pid)[6], "before start")
-	p.perform(t)
-	require.NotEqual(t, before[6], namesOf(t, p.Pid)[6])
 	p.end(t)
 }
 
@@ -508,7 +497,7 @@ func TestSpawnedIsKilledBeforeStart(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, p.Kill())
 	require.NoError(t, unix.Waitid(unix.P_PID, p.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil))
-	require.EqualError(t, p.start(), "start /proc/self/exe: write socket: broken pipe")
+	require.EqualError(t, p.start(), "start /proc/self/exe: write channel: broken pipe")
 	p, err = cast(t, spawnAttr{New: unix.CLONE_NEWPID}, "wait")
 	require.NoError(t, err)
 	p.abandon()
@@ -546,7 +535,7 @@ func TestSpawnPassesDescriptorsInOrder(t *testing.T) {
 		return targets
 	}
 	passed := []string{"3 i", "4 h", "5 g", "6 f", "7 e", "8 d", "9 c", "10 b", "11 a"}
-	waiting := append(slices.Clone(passed), "12 checks.test", "13 socket:")
+	waiting := append(slices.Clone(passed), "12 "+filepath.Base(os.Args[0]), "13 socket:")
 	require.ElementsMatch(t, waiting, links(), "before start also the executable and the socket")
 	p.perform(t)
 	require.ElementsMatch(t, passed, links())

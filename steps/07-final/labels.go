@@ -8,55 +8,42 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 )
 
-// setExecLabels tells AppArmor and SELinux what the command is to be. A label
-// for one that does not run here is no error: its warning is returned. Call it
-// in the thread that will call execve(2), while /proc is still the host's: the
-// container's could be something else that takes what is written to it
-// (CVE-2019-16884).
-func setExecLabels(p *specs.Process) (warnings []string, err error) {
-	const attr = "/proc/thread-self/attr/"
+// dropLabels takes from s what is for a security module that does not run here,
+// with a warning: see config.md. Outside, where /sys is the host's.
+func dropLabels(s *specs.Spec) {
+	p := s.Process
 	if p.ApparmorProfile != "" {
-		enabled, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled")
-		file := attr + "apparmor/exec" // since Linux 5.8, beside other modules
-		if _, err := os.Stat(file); err != nil {
-			file = attr + "exec"
-		}
-		if !strings.HasPrefix(string(enabled), "Y") {
-			warnings = append(warnings, fmt.Sprintf("AppArmor does not run here: no profile %s", p.ApparmorProfile))
-		} else if err := writeAttribute(file, "exec "+p.ApparmorProfile); err != nil {
-			return warnings, fmt.Errorf("set AppArmor profile %s: %w", p.ApparmorProfile, err)
+		if enabled, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled"); !strings.HasPrefix(string(enabled), "Y") {
+			warn("AppArmor does not run here: no profile " + p.ApparmorProfile)
+			p.ApparmorProfile = ""
 		}
 	}
-	if p.SelinuxLabel != "" {
+	if p.SelinuxLabel != "" || s.Linux.MountLabel != "" {
 		// Without a policy everything is "kernel", and no label is valid.
-		current, _ := os.ReadFile(attr + "current")
-		_, err := os.Stat("/sys/fs/selinux/enforce")
-		if err != nil || strings.TrimRight(string(current), "\x00\n") == "kernel" {
-			warnings = append(warnings, fmt.Sprintf("SELinux does not run here: no label %s", p.SelinuxLabel))
-		} else if err := writeAttribute(attr+"exec", p.SelinuxLabel); err != nil {
-			return warnings, fmt.Errorf("set SELinux label %s: %w", p.SelinuxLabel, err)
+		current, _ := os.ReadFile("/proc/thread-self/attr/current")
+		if _, err := os.Stat("/sys/fs/selinux/enforce"); err != nil || strings.TrimRight(string(current), "\x00\n") == "kernel" {
+			warn("SELinux does not run here: no label " + p.SelinuxLabel + " " + s.Linux.MountLabel)
+			p.SelinuxLabel, s.Linux.MountLabel = "", ""
 		}
 	}
-	return warnings, nil
 }
 
-// writeAttribute writes text to file if it is one of proc(5).
-func writeAttribute(file, text string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		return err
+// setExecLabels tells AppArmor and SELinux what the command is to be. Call it
+// in the thread that will call execve(2), before no_new_privs, and after the
+// hooks: they would get the labels, too.
+func setExecLabels(p *specs.Process) error {
+	for _, l := range []struct{ label, file, text string }{
+		{p.ApparmorProfile, "apparmor/exec", "exec " + p.ApparmorProfile},
+		{p.SelinuxLabel, "exec", p.SelinuxLabel},
+	} {
+		if l.label == "" {
+			continue
+		}
+		if err := writeProc("thread-self/attr/"+l.file, l.text); err != nil {
+			return fmt.Errorf("set label %s: %w", l.label, err)
+		}
 	}
-	defer f.Close()
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {
-		return err
-	}
-	if fs.Type != unix.PROC_SUPER_MAGIC {
-		return fmt.Errorf("%s is not of proc", file)
-	}
-	_, err = f.WriteString(text)
-	return err
+	return nil
 }

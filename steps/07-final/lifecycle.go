@@ -3,13 +3,11 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"time"
+	"reflect"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -52,7 +50,7 @@ func (s *state) started(err error) error {
 	if err != nil {
 		return err
 	}
-	if err := runHooks("poststart", hooks(spec).Poststart, *s.public(specs.StateRunning)); err != nil {
+	if err := runHooks("poststart", given(spec.Hooks).Poststart, *s.public(specs.StateRunning)); err != nil {
 		return errors.Join(err, s.kill(unix.SIGKILL, true))
 	}
 	return nil
@@ -60,13 +58,19 @@ func (s *state) started(err error) error {
 
 // run creates and starts the container of a bundle, waits for its end and
 // deletes it, unless it is detached.
-func run(root, id string, o createOptions) (status int, err error) {
+func run(root, id string, o *options) (status int, err error) {
+	if o.detach {
+		if err := create(root, id, o); err != nil {
+			return 0, err
+		}
+		if err := start(root, id); err != nil {
+			return 0, errors.Join(err, remove(root, id, true))
+		}
+		return 0, nil
+	}
 	s, c, err := prepare(root, id, o)
 	if err != nil {
 		return 0, err
-	}
-	if o.detach {
-		return 0, s.started(c.release("detach"))
 	}
 	c.notify()
 	status, err = c.wait(func() error {
@@ -134,53 +138,35 @@ func remove(root, id string, force bool) error {
 		if !force {
 			return fmt.Errorf("cannot delete a container that is %s: stop it, or use --force", s.Status)
 		}
-		if err := s.end(); err != nil {
-			return err
+		if pidfd, err := s.open(); err == nil { // destroy kills what else is in the cgroup
+			unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+			unix.Close(pidfd)
 		}
 	}
 	spec, _ := s.spec()
 	return s.destroy(spec)
 }
 
-// end kills the container's process and waits for its end. Its parent, not the
-// runtime, reaps it.
-func (s *state) end() error {
-	pidfd, err := s.open()
-	if errors.Is(err, errNotRunning) {
-		return nil
-	}
-	defer unix.Close(pidfd)
-	if err := s.kill(unix.SIGKILL, false); err != nil && !errors.Is(err, errNotRunning) { // it may have just ended
-		return err
-	}
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(10*time.Second/time.Millisecond))
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return fmt.Errorf("wait for the end of container %s: %w", s.ID, err)
-		case n == 0:
-			return fmt.Errorf("container %s does not end", s.ID)
-		default:
-			return nil
-		}
-	}
-}
-
-// destroy undoes what create made: processes, cgroup, state, in this order, so
-// that what fails can be tried again. Then it runs the poststop hooks of spec,
-// if it is known; a failure of one is a warning, see config.md, Poststop.
+// destroy undoes what create made: processes, cgroup, mounts, state, in this
+// order, so that what fails can be tried again. Then it runs the poststop hooks
+// of spec, if it is known; a failure of one is a warning, see config.md,
+// Poststop.
 func (s *state) destroy(spec *specs.Spec) error {
 	if len(s.Cgroup.Dirs) > 0 { // else the state is broken
 		if err := errors.Join(s.Cgroup.signal(unix.SIGKILL), s.Cgroup.remove()); err != nil {
 			return fmt.Errorf("remove cgroup of container %s: %w", s.ID, err)
 		}
 	}
+	if s.Mount != 0 && s.Mount == mountID(s.Rootfs) {
+		if err := unix.Unmount(s.Rootfs, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount root filesystem of container %s: %w", s.ID, err)
+		}
+	}
 	if err := os.RemoveAll(s.dir); err != nil {
 		return fmt.Errorf("remove state of container %s: %w", s.ID, err)
 	}
 	if spec != nil {
-		for _, hook := range hooks(spec).Poststop {
+		for _, hook := range given(spec.Hooks).Poststop {
 			if err := runHook(hook, *s.public(specs.StateStopped)); err != nil {
 				warn(fmt.Sprintf("run poststop hook %s: %v", hook.Path, err))
 			}
@@ -216,20 +202,17 @@ func update(root, id, file string) error {
 	if s.Status == specs.StateStopped {
 		return errNotRunning
 	}
-	in := os.Stdin
-	if file != "-" {
-		if in, err = os.Open(file); err != nil {
-			return fmt.Errorf("open resources: %w", err)
-		}
-		defer in.Close()
-	}
 	var resources specs.LinuxResources
-	data, err := io.ReadAll(in)
-	if err == nil {
-		err = json.Unmarshal(data, &resources)
+	if _, err := readJSON(file, &resources); err != nil {
+		return err
 	}
+	spec, err := s.spec()
 	if err != nil {
-		return fmt.Errorf("read resources: %w", err)
+		return err
+	}
+	// Kubernetes sends all resources again.
+	if resources.Devices != nil && !reflect.DeepEqual(resources.Devices, given(spec.Linux.Resources).Devices) {
+		return errors.New("update of linux.resources.devices is not supported")
 	}
 	return s.Cgroup.update(&resources)
 }

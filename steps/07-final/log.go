@@ -18,6 +18,20 @@ var log struct {
 	json bool
 }
 
+// openLog opens the file that record writes to.
+func openLog(file, format string) (err error) {
+	if format != "text" && format != "json" {
+		return fmt.Errorf("log format %q is neither text nor json", format)
+	}
+	log.json = format == "json"
+	if file != "" {
+		if log.file, err = os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+			return fmt.Errorf("open log: %w", err)
+		}
+	}
+	return nil
+}
+
 // warn says what the user should know though all goes on: in the log, if there
 // is one, for stderr may be the container's.
 func warn(text string) {
@@ -29,7 +43,8 @@ func warn(text string) {
 
 // logError says why the program ends.
 func logError(err error) {
-	fmt.Fprintln(os.Stderr, "container:", printable(err.Error()))
+	text := strings.ReplaceAll(err.Error(), "\n", "; ") // of several errors
+	fmt.Fprintln(os.Stderr, "container:", printable(text))
 	record("error", err.Error())
 }
 

@@ -44,7 +44,7 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 			return 0, explain(err)
 		}
 	}
-	c, err := reexec(spec, nil)
+	c, err := reexec(spec, nil, nil, nil)
 	if err != nil {
 		return 0, explain(fmt.Errorf("create namespaces: %w", err))
 	}
@@ -86,9 +86,6 @@ type initConfig struct {
 	Keyring      bool         // a session keyring of its own
 	Inherit      bool         // what is open when init starts stays open
 	Preserve     int          // descriptors from 3 on, for the command
-	Console      bool         // the next descriptor: where the terminal goes
-	Listener     bool         // the one after: where start is awaited
-	IDMapped     []int        // the mounts whose sources follow
 	ID           string       // names the keyring
 	State        *specs.State // for the hooks inside
 }

@@ -3,11 +3,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"maps"
 	"path"
-	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -30,186 +27,117 @@ func defaultReadonlyPaths() []string {
 	return []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 }
 
-// finishRootfs does what can only be done when all is mounted, after pivot.
-func finishRootfs(s *specs.Spec) error {
-	root, err := openat2(unix.AT_FDCWD, "/", unix.O_PATH, 0)
-	if err != nil {
-		return fmt.Errorf("open /: %w", err)
+// finish does what can only be done when all is mounted, after pivot.
+func (r *rootfs) finish(s *specs.Spec) error {
+	if err := setSysctls(s.Linux.Sysctl); err != nil { // before /proc/sys is read-only
+		return err
 	}
-	defer unix.Close(root)
-	if s.Linux == nil {
-		s.Linux = &specs.Linux{}
+	if err := r.each("make read-only", s.Linux.ReadonlyPaths, coverReadonly); err != nil {
+		return err
 	}
-	for _, finish := range []func(*rootfs, *specs.Spec) error{
-		(*rootfs).setSysctls,       // before /proc/sys is read-only
-		(*rootfs).makeReadonly,     //
-		(*rootfs).mask,             //
-		(*rootfs).makeDevReadonly,  // now that all is in it
-		(*rootfs).propagate,        //
-		(*rootfs).makeRootReadonly, //
-	} {
-		if err := finish(&rootfs{fd: root}, s); err != nil {
-			return err
+	if err := r.each("mask", s.Linux.MaskedPaths, r.mask); err != nil {
+		return err
+	}
+	if flag, ok := propagation(s.Linux.RootfsPropagation); ok {
+		if err := setPropagation(r.fd, flag); err != nil {
+			return fmt.Errorf("set propagation of /: %w", err)
 		}
 	}
-	return nil
+	if s.Root.Readonly {
+		r.readonly = append(r.readonly, "/")
+	}
+	return r.each("make read-only", r.readonly, func(on int) error { return changeMount(on, readOnly, false) })
 }
 
-// forEach calls change for each of paths that exists.
-func forEach(paths []string, act string, change func(name string) error) error {
-	for _, p := range paths {
-		if err := change(path.Join("/", p)); err != nil && err != unix.ENOENT {
-			return fmt.Errorf("%s %s: %w", act, p, err)
-		}
-	}
-	return nil
-}
-
-// makeReadonly lays a read-only copy of itself over each of the read-only
-// paths, and of what is mounted below.
-func (r *rootfs) makeReadonly(s *specs.Spec) error {
-	return forEach(s.Linux.ReadonlyPaths, "make read-only", r.makePathReadonly)
-}
-
-// makePathReadonly does so for one.
-func (r *rootfs) makePathReadonly(name string) error {
-	on, err := r.open(name, inRoot)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(on)
-	mnt, err := unix.OpenTree(on, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(mnt)
-	if err := setAttributes(mnt, mountOptions{all: attributes{set: unix.MOUNT_ATTR_RDONLY}}); err != nil {
-		return err
-	}
-	return attach(mnt, on)
-}
-
-// mask lays /dev/null over each of the masked paths that is a file, and one
-// empty directory over all that are directories.
-func (r *rootfs) mask(s *specs.Spec) error {
-	empty := -1
-	defer func() { unix.Close(empty) }()
-	return forEach(s.Linux.MaskedPaths, "mask", func(name string) error { return r.maskPath(name, &empty) })
-}
-
-// maskPath masks one. The first directory makes empty, the others copy it.
-func (r *rootfs) maskPath(name string, empty *int) error {
-	on, err := r.open(name, inRoot)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(on)
-	var stat unix.Stat_t
-	if err := unix.Fstat(on, &stat); err != nil {
-		return err
-	}
-	source := *empty
-	if stat.Mode&unix.S_IFMT != unix.S_IFDIR {
-		// A link of the image's in its place would be mounted, and open to
-		// write, where a mask should be (CVE-2025-31133).
-		if source, err = r.open("/dev/null", noLinks); err != nil {
-			return fmt.Errorf("open /dev/null: %w", err)
-		}
-		defer unix.Close(source)
-		if err := matchDevice(source, "", unix.S_IFCHR, unix.Mkdev(1, 3)); err != nil {
-			return fmt.Errorf("use /dev/null: %w", err)
-		}
-	} else if source < 0 {
-		o := mountOptions{own: attributes{set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID |
-			unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC}, data: []string{"nr_blocks=1", "nr_inodes=1", "mode=755"}}
-		*empty, err = newFilesystem(specs.Mount{Type: "tmpfs", Source: "tmpfs"}, o, name, on, false)
-		if err != nil {
-			return err
-		}
-		return attach(*empty, on)
-	}
-	mnt, err := unix.OpenTree(source, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(mnt)
-	return attach(mnt, on)
-}
-
-// makeDevReadonly makes /dev read-only if its mount is to be.
-func (r *rootfs) makeDevReadonly(s *specs.Spec) error {
-	for _, m := range s.Mounts {
-		o, err := parseMountOptions(m.Options)
-		if err != nil || path.Join("/", m.Destination) != "/dev" || !o.readOnly() {
+// each calls change for each of names that exists.
+func (r *rootfs) each(act string, names []string, change func(on int) error) error {
+	for _, name := range names {
+		on, err := r.open(path.Join("/", name), inRoot)
+		if err == unix.ENOENT {
 			continue
 		}
-		dev, err := r.open("/dev", inRoot)
 		if err == nil {
-			err = setAttributes(dev, o)
-			unix.Close(dev)
+			err = change(on)
+			unix.Close(on)
 		}
 		if err != nil {
-			return fmt.Errorf("make /dev read-only: %w", err)
+			return fmt.Errorf("%s %s: %w", act, name, err)
 		}
 	}
 	return nil
 }
 
-// propagate gives / the propagation of rootfsPropagation.
-func (r *rootfs) propagate(s *specs.Spec) error {
-	if s.Linux.RootfsPropagation == "" {
-		return nil
+// readOnly is what makes a mount so.
+var readOnly = unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+
+// coverReadonly lays a read-only copy of itself over the file on, with what is
+// mounted below.
+func coverReadonly(on int) error {
+	mnt, err := cloneMount(on, "", true)
+	if err != nil {
+		return err
 	}
-	flag, ok := propagation(s.Linux.RootfsPropagation)
-	if !ok {
-		return fmt.Errorf("unknown rootfsPropagation %q", s.Linux.RootfsPropagation)
+	defer unix.Close(mnt)
+	if err := changeMount(mnt, readOnly, true); err != nil {
+		return err
 	}
-	return setPropagation(r.fd, []uint64{flag})
+	return attach(mnt, on)
 }
 
-// makeRootReadonly makes / read-only if it is to be.
-func (r *rootfs) makeRootReadonly(s *specs.Spec) error {
-	if s.Root == nil || !s.Root.Readonly {
-		return nil
+// mask lays /dev/null over on if it is a file, and an empty directory if it is
+// one: the first is made, the others are copies, since only what is attached
+// can be copied.
+func (r *rootfs) mask(on int) error {
+	source := r.empty
+	if matchFile(on, "", unix.S_IFDIR, 0) != nil {
+		// A link of the image's in its place would be mounted, and open to
+		// write, where a mask should be (CVE-2025-31133).
+		null, err := r.open("/dev/null", noLinks)
+		if err != nil {
+			return fmt.Errorf("open /dev/null: %w", err)
+		}
+		defer unix.Close(null)
+		if err := matchFile(null, "", unix.S_IFCHR, unix.Mkdev(1, 3)); err != nil {
+			return fmt.Errorf("use /dev/null: %w", err)
+		}
+		source = null
+	} else if source == 0 {
+		var err error
+		r.empty, err = newFilesystem("tmpfs", "tmpfs", []string{"nr_blocks=1", "nr_inodes=1", "mode=755"},
+			unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+		if err != nil {
+			return err
+		}
+		return attach(r.empty, on)
 	}
-	if err := setAttributes(r.fd, mountOptions{own: attributes{set: unix.MOUNT_ATTR_RDONLY}}); err != nil {
-		return fmt.Errorf("make / read-only: %w", err)
+	mnt, err := cloneMount(source, "", false)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer unix.Close(mnt)
+	return attach(mnt, on)
 }
 
 // sysctlPath is the file below /proc/sys that name stands for. As with
 // sysctl(8), the first separator tells which it is: net.ipv4.conf.eth0/1.mtu
 // and net/ipv4/conf/eth0.1/mtu are the same.
-func sysctlPath(name string) (string, error) {
+func sysctlPath(name string) string {
 	if i := strings.IndexAny(name, "./"); i >= 0 && name[i] == '.' {
-		name = strings.Map(func(c rune) rune {
-			switch c {
-			case '.':
-				return '/'
-			case '/':
-				return '.'
-			}
-			return c
-		}, name)
+		return strings.NewReplacer(".", "/", "/", ".").Replace(name)
 	}
-	if path.Clean("/"+name) != "/"+name || strings.ContainsRune(name, 0) {
-		return "", errors.New("it is no name")
-	}
-	return name, nil
+	return name
 }
 
 // sysctlNamespace is the namespace whose own the sysctl in that file is, ""
 // when it is the machine's.
 func sysctlNamespace(file string) specs.LinuxNamespaceType {
-	switch dir, base := path.Split(file); {
+	switch {
 	case strings.HasPrefix(file, "net/"):
 		return specs.NetworkNamespace
-	case strings.HasPrefix(file, "fs/mqueue/"):
-		return specs.IPCNamespace
-	case dir == "kernel/" && (base == "hostname" || base == "domainname"):
+	case file == "kernel/hostname" || file == "kernel/domainname":
 		return specs.UTSNamespace
-	case dir == "kernel/" && (base == "sem" || strings.HasPrefix(base, "shm") || strings.HasPrefix(base, "msg")):
+	case file == "kernel/sem" || strings.HasPrefix(file, "kernel/shm") || strings.HasPrefix(file, "kernel/msg") ||
+		strings.HasPrefix(file, "fs/mqueue/"):
 		return specs.IPCNamespace
 	}
 	return ""
@@ -217,41 +145,26 @@ func sysctlNamespace(file string) specs.LinuxNamespaceType {
 
 // validateSysctls finds a sysctl that is not the container's alone.
 func validateSysctls(s *specs.Spec) error {
-	if s.Linux == nil {
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Linux.Sysctl)) {
-		file, err := sysctlPath(name)
-		if err != nil {
-			return fmt.Errorf("sysctl %q: %w", name, err)
+	for name := range s.Linux.Sysctl {
+		file := sysctlPath(name)
+		if path.Clean("/"+file) != "/"+file {
+			return fmt.Errorf("sysctl %q: it is no name", name)
 		}
 		kind := sysctlNamespace(file)
 		if kind == "" {
 			return fmt.Errorf("sysctl %s: it is the whole machine's", name)
 		}
-		if !slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind }) {
+		if !hasNamespace(s, kind) {
 			return fmt.Errorf("sysctl %s: the container has no %s namespace", name, kind)
 		}
 	}
 	return nil
 }
 
-// setSysctls writes the sysctls of s.
-func (r *rootfs) setSysctls(s *specs.Spec) error {
-	if err := validateSysctls(s); err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Linux.Sysctl)) {
-		file, err := sysctlPath(name)
-		fd := -1
-		if err == nil {
-			fd, err = openProc("sys/"+file, unix.O_WRONLY)
-		}
-		if err == nil {
-			_, err = unix.Write(fd, []byte(s.Linux.Sysctl[name]))
-			unix.Close(fd)
-		}
-		if err != nil {
+// setSysctls writes those that validateSysctls has seen.
+func setSysctls(values map[string]string) error {
+	for name, value := range values {
+		if err := writeProc("sys/"+sysctlPath(name), value); err != nil {
 			return fmt.Errorf("sysctl %s: %w", name, err)
 		}
 	}

@@ -24,11 +24,6 @@ const (
 	size = "size=32m,nr_inodes=64k"
 )
 
-// Mounts are made by fsopen(2), or open_tree(2) for a bind mount, as an open
-// file that nobody sees. There they get their attributes and contents; then
-// move_mount(2) puts them on a target that is open, too: no path is looked up
-// twice, and none at all while the kernel mounts.
-
 // makeMountsPrivate cuts the ties to the host's mount namespace. systemd makes
 // / shared: without this, each mount and unmount below also happens on the
 // host, and pivotRoot fails with EINVAL, see mount_namespaces(7).
@@ -78,19 +73,15 @@ func mountRootfs() error {
 // systemd makes / shared, and each mount would also happen there. As a slave,
 // the container still hears of what the host mounts, where propagation and the
 // options of a mount want it. Only for "shared", which engines ask for when a
-// volume is to tell the host of mounts, the ties stay until pivot.
-func openRootfs(dir, propagation string) (*rootfs, error) {
-	dir, err := filepath.EvalSymlinks(dir)
-	if err == nil {
-		dir, err = filepath.Abs(dir)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find root filesystem: %w", err)
-	}
-	if strings.TrimPrefix(propagation, "r") != "shared" {
+// volume is to tell the host of mounts, the ties stay until pivot. Without a
+// mount namespace of the container's own it is the host's: nothing is cut.
+func openRootfs(dir, propagation string, own bool) (*rootfs, error) {
+	var err error
+	if !own {
+	} else if strings.TrimPrefix(propagation, "r") != "shared" {
 		err = mount("none", "/", "", unix.MS_REC|unix.MS_SLAVE, "")
-	} else { // but nothing is to appear where the rootfs lies
-		err = unix.EINVAL // "not a mount point"
+	} else if dir, err = filepath.EvalSymlinks(dir); err == nil {
+		err = unix.EINVAL // "not a mount point"; nothing is to appear where dir lies
 		for parent := dir; err == unix.EINVAL; parent = path.Dir(parent) {
 			err = unix.Mount("", parent, "", unix.MS_PRIVATE, "")
 		}
@@ -98,16 +89,16 @@ func openRootfs(dir, propagation string) (*rootfs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cut the ties of mounts to the host: %w", err)
 	}
-	root, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	root, err := cloneMount(unix.AT_FDCWD, dir, true)
 	if err != nil {
 		return nil, fmt.Errorf("clone mount of %s: %w", dir, err)
 	}
-	attr := unix.MountAttr{Propagation: unix.MS_PRIVATE}
+	kept := uint64(unix.MS_PRIVATE)
 	if strings.TrimPrefix(propagation, "r") == "slave" {
-		attr.Propagation = unix.MS_SLAVE
+		kept = unix.MS_SLAVE
 	}
-	if err := unix.MountSetattr(root, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-		return nil, fmt.Errorf("set propagation of %s: %w", dir, err)
+	if err := setPropagation(root, kept); err != nil {
+		return nil, err
 	}
 	if err := unix.MoveMount(root, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return nil, fmt.Errorf("mount %s on itself: %w", dir, err)
@@ -120,7 +111,7 @@ func openRootfs(dir, propagation string) (*rootfs, error) {
 // source is one of the working directory, which is the bundle.
 func (r *rootfs) mountAll(mounts []specs.Mount, c cgroup, ownCgroupNS bool) error {
 	defer unix.Umask(unix.Umask(0))
-	for i, m := range mounts {
+	for _, m := range mounts {
 		o, err := parseMountOptions(m.Options)
 		list := []specs.Mount{m}
 		if err == nil && m.Type == "cgroup" && !o.bind {
@@ -128,7 +119,7 @@ func (r *rootfs) mountAll(mounts []specs.Mount, c cgroup, ownCgroupNS bool) erro
 		}
 		for _, m := range list {
 			if err == nil {
-				err = r.mount(m, i)
+				err = r.mount(m)
 			}
 		}
 		if err != nil {
@@ -138,8 +129,8 @@ func (r *rootfs) mountAll(mounts []specs.Mount, c cgroup, ownCgroupNS bool) erro
 	return nil
 }
 
-// mount makes one mount, number i of the list.
-func (r *rootfs) mount(m specs.Mount, i int) error {
+// mount makes one mount.
+func (r *rootfs) mount(m specs.Mount) error {
 	o, err := parseMountOptions(m.Options)
 	if err != nil {
 		return err
@@ -151,10 +142,13 @@ func (r *rootfs) mount(m specs.Mount, i int) error {
 	}
 	mnt, isDir := -1, true
 	if o.bind && !o.remount {
-		if mnt, isDir, err = r.cloneSource(m, o, i); err != nil {
-			return err
+		// EINVAL if it is unbindable, or would uncover what a user namespace
+		// has locked: that needs rbind.
+		if mnt, err = cloneMount(unix.AT_FDCWD, m.Source, o.recursive); err != nil {
+			return fmt.Errorf("open source: %w", err)
 		}
 		defer unix.Close(mnt)
+		isDir = matchFile(mnt, "", unix.S_IFDIR, 0) == nil
 	}
 	on, err := r.open(target, how)
 	existed := err == nil
@@ -171,23 +165,64 @@ func (r *rootfs) mount(m specs.Mount, i int) error {
 		return errors.New("a link of the image leads to /proc or /sys")
 	}
 	if o.remount {
-		return remount(on, o)
-	}
-	if !o.bind {
-		if mnt, err = newFilesystem(m, o, target, on, existed); err != nil {
+		mnt = on
+	} else if !o.bind {
+		if r.label != "" && m.Type == "tmpfs" {
+			o.data = append(o.data, "context="+r.label)
+		}
+		if mnt, err = o.fill(m, on, existed); err != nil {
 			return err
 		}
 		defer unix.Close(mnt)
+		if target == "/dev" && o.readOnly() {
+			r.readonly = append(r.readonly, target)
+			o.own.set &^= unix.MOUNT_ATTR_RDONLY
+			o.all.set &^= unix.MOUNT_ATTR_RDONLY
+		}
 	}
 	// The runtime writes settings to /proc: it must be the kernel's.
 	if target == "/proc" && !isOn(mnt, unix.PROC_SUPER_MAGIC) {
 		return errors.New("only a proc filesystem may lie there")
 	}
 	r.hostDev = r.hostDev || o.bind && target == "/dev"
-	if err := attach(mnt, on); err != nil {
-		return err
+	err = setAttributes(mnt, o)
+	if err == nil && !o.remount {
+		err = attach(mnt, on)
 	}
-	return setPropagation(mnt, o.propagation)
+	for _, flag := range o.propagation {
+		if err == nil {
+			err = setPropagation(mnt, flag)
+		}
+	}
+	return err
+}
+
+// fill makes the filesystem of m, which is to lie on the file on of the rootfs,
+// unless that was only made for it.
+func (o mountOptions) fill(m specs.Mount, on int, existed bool) (int, error) {
+	if m.Type != "tmpfs" {
+		data := o.data
+		if o.readOnly() {
+			data = append(data, "ro") // of a device that is read-only itself
+		}
+		return newFilesystem(m.Type, m.Source, data, o.own.set|o.all.set)
+	}
+	// As the directory that it covers, unless a later option says otherwise.
+	data := o.data
+	if existed {
+		var below unix.Stat_t
+		if err := unix.Fstat(on, &below); err != nil {
+			return -1, err
+		}
+		data = append([]string{fmt.Sprintf("mode=%o", below.Mode&0o7777)}, data...)
+	}
+	mnt, err := newFilesystem(m.Type, m.Source, data, 0)
+	if err == nil && o.copyUp && existed {
+		if err = copyTree(on, mnt); err != nil {
+			unix.Close(mnt)
+		}
+	}
+	return mnt, err
 }
 
 // isBelow tells whether name is dir or lies below it.
@@ -195,9 +230,16 @@ func isBelow(name, dir string) bool {
 	return name == dir || strings.HasPrefix(name, dir+"/")
 }
 
-// attach puts the mount mnt on the file on.
-func attach(mnt, on int) error {
-	return unix.MoveMount(mnt, "", on, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+// enter makes the rootfs the root of a container in the host's mount namespace,
+// where the root must stay what it is.
+func (r *rootfs) enter() error {
+	if err := unix.Fchdir(r.fd); err != nil {
+		return fmt.Errorf("enter root filesystem: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("change root: %w", err)
+	}
+	return nil
 }
 
 // pivot makes the rootfs the root, and detaches the host's filesystems, the
@@ -208,7 +250,6 @@ func (r *rootfs) pivot() error {
 		return fmt.Errorf("open old root: %w", err)
 	}
 	defer unix.Close(old)
-	defer unix.Close(r.fd)
 	if err := unix.Fchdir(r.fd); err != nil {
 		return fmt.Errorf("enter root filesystem: %w", err)
 	}

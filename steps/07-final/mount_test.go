@@ -102,7 +102,7 @@ func newRootfs(t *testing.T, files ...string) string {
 // openTestRootfs is openRootfs for a test.
 func openTestRootfs(t *testing.T, dir, propagation string) *rootfs {
 	t.Helper()
-	r, err := openRootfs(dir, propagation)
+	r, err := openRootfs(dir, propagation, true)
 	require.NoError(t, err)
 	return r
 }
@@ -110,15 +110,18 @@ func openTestRootfs(t *testing.T, dir, propagation string) *rootfs {
 // enter does all that the runtime does, with the mounts of s in the image.
 func enter(t *testing.T, dir string, s *specs.Spec, userns bool) {
 	t.Helper()
-	require.NoError(t, validateMounts(s))
 	if s.Linux == nil {
 		s.Linux = &specs.Linux{}
 	}
+	if s.Root == nil {
+		s.Root = &specs.Root{}
+	}
+	require.NoError(t, validateMounts(s))
 	r := openTestRootfs(t, dir, s.Linux.RootfsPropagation)
 	require.NoError(t, r.mountAll(s.Mounts, cgroup{}, true))
 	require.NoError(t, r.createDevices(s.Linux.Devices, userns))
 	require.NoError(t, r.pivot())
-	require.NoError(t, finishRootfs(s))
+	require.NoError(t, r.finish(s))
 }
 
 // withProc are mounts after that of proc.

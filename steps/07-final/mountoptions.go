@@ -16,12 +16,10 @@ import (
 // mountOptions are the options of one mount, sorted by what they act on.
 type mountOptions struct {
 	bind, remount, copyUp bool
-	recursive             bool        // rbind
-	own, all              attributes  // of the mount itself; of those below it, too
-	propagation           []uint64    // MS_SHARED and so on, with MS_REC
-	super                 []string    // flags of every filesystem, as fsconfig(2) has them
-	data                  []string    // what only this filesystem knows
-	idmap                 idmapOption // idmap and ridmap
+	recursive             bool       // rbind
+	own, all              attributes // of the mount itself; of those below it, too
+	propagation           []uint64   // MS_SHARED and so on, with MS_REC
+	data                  []string   // for the filesystem
 }
 
 // attributes are what mount_setattr(2) sets and clears. What it is not told to
@@ -29,39 +27,22 @@ type mountOptions struct {
 // namespace has locked is not touched.
 type attributes struct{ set, clear uint64 }
 
-type idmapOption int
-
-const (
-	noIDMap idmapOption = iota
-	ownIDMap
-	recursiveIDMap
-)
-
-// mountAttributes are the options that are attributes of a mount. With an r
-// before the name they hold for all mounts below, too: rro, rnosuid.
-// (norelatime is not among them: relatime is what the kernel does without it.)
+// mountAttributes are the options that are attributes of a mount, each with its
+// opposite. With an r before the name they hold for all mounts below, too: rro,
+// rnosuid. Without any of the last three, the kernel does as with relatime.
 var mountAttributes = []struct {
-	name       string
+	on, off    string
 	mask, bits uint64
 }{
-	{"ro", unix.MOUNT_ATTR_RDONLY, unix.MOUNT_ATTR_RDONLY},
-	{"rw", unix.MOUNT_ATTR_RDONLY, 0},
-	{"nosuid", unix.MOUNT_ATTR_NOSUID, unix.MOUNT_ATTR_NOSUID},
-	{"suid", unix.MOUNT_ATTR_NOSUID, 0},
-	{"nodev", unix.MOUNT_ATTR_NODEV, unix.MOUNT_ATTR_NODEV},
-	{"dev", unix.MOUNT_ATTR_NODEV, 0},
-	{"noexec", unix.MOUNT_ATTR_NOEXEC, unix.MOUNT_ATTR_NOEXEC},
-	{"exec", unix.MOUNT_ATTR_NOEXEC, 0},
-	{"nodiratime", unix.MOUNT_ATTR_NODIRATIME, unix.MOUNT_ATTR_NODIRATIME},
-	{"diratime", unix.MOUNT_ATTR_NODIRATIME, 0},
-	{"nosymfollow", unix.MOUNT_ATTR_NOSYMFOLLOW, unix.MOUNT_ATTR_NOSYMFOLLOW},
-	{"symfollow", unix.MOUNT_ATTR_NOSYMFOLLOW, 0},
-	{"noatime", unix.MOUNT_ATTR__ATIME, unix.MOUNT_ATTR_NOATIME},
-	{"strictatime", unix.MOUNT_ATTR__ATIME, unix.MOUNT_ATTR_STRICTATIME},
-	{"relatime", unix.MOUNT_ATTR__ATIME, unix.MOUNT_ATTR_RELATIME},
-	{"atime", unix.MOUNT_ATTR__ATIME, unix.MOUNT_ATTR_RELATIME},
-	{"nostrictatime", unix.MOUNT_ATTR__ATIME, unix.MOUNT_ATTR_RELATIME},
-	{"norelatime", 0, 0},
+	{"ro", "rw", unix.MOUNT_ATTR_RDONLY, unix.MOUNT_ATTR_RDONLY},
+	{"nosuid", "suid", unix.MOUNT_ATTR_NOSUID, unix.MOUNT_ATTR_NOSUID},
+	{"nodev", "dev", unix.MOUNT_ATTR_NODEV, unix.MOUNT_ATTR_NODEV},
+	{"noexec", "exec", unix.MOUNT_ATTR_NOEXEC, unix.MOUNT_ATTR_NOEXEC},
+	{"nodiratime", "diratime", unix.MOUNT_ATTR_NODIRATIME, unix.MOUNT_ATTR_NODIRATIME},
+	{"nosymfollow", "symfollow", unix.MOUNT_ATTR_NOSYMFOLLOW, unix.MOUNT_ATTR_NOSYMFOLLOW},
+	{"noatime", "atime", unix.MOUNT_ATTR__ATIME, unix.MOUNT_ATTR_NOATIME},
+	{"strictatime", "nostrictatime", unix.MOUNT_ATTR__ATIME, unix.MOUNT_ATTR_STRICTATIME},
+	{"relatime", "norelatime", unix.MOUNT_ATTR__ATIME, unix.MOUNT_ATTR_RELATIME},
 }
 
 // propagations are the kinds of mount_namespaces(7); with an r they are those
@@ -70,37 +51,27 @@ var propagations = []struct {
 	name string
 	flag uint64
 }{
-	{"private", unix.MS_PRIVATE},
-	{"slave", unix.MS_SLAVE},
-	{"shared", unix.MS_SHARED},
-	{"unbindable", unix.MS_UNBINDABLE},
+	{"private", unix.MS_PRIVATE}, {"slave", unix.MS_SLAVE},
+	{"shared", unix.MS_SHARED}, {"unbindable", unix.MS_UNBINDABLE},
 }
 
 // parseMountOptions sorts options. Of two that contradict each other the last
 // one holds, as with mount(8). What it does not know is for the filesystem.
 func parseMountOptions(options []string) (o mountOptions, err error) {
 	for _, option := range options {
-		if strings.ContainsRune(option, 0) {
-			return o, fmt.Errorf("option %q holds a zero byte", option)
-		}
+		flag, isPropagation := propagation(option)
 		switch option {
-		case "", "defaults", "silent", "loud":
-		case "iversion", "noiversion": // filesystems decide this themselves, since Linux 6.1
+		case "", "defaults", "silent", "loud", "acl", "iversion", "noiversion": // Linux does without
 		case "bind", "rbind":
 			o.bind, o.recursive = true, option == "rbind"
 		case "remount":
 			o.remount = true
 		case "tmpcopyup":
 			o.copyUp = true
-		case "idmap":
-			o.idmap = ownIDMap
-		case "ridmap":
-			o.idmap = recursiveIDMap
-		case "sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand":
-			o.super = append(o.super, option)
-		case "acl": // for every filesystem that has them, by default
+		case "idmap", "ridmap":
+			return o, fmt.Errorf("option %s is not supported", option)
 		default:
-			if flag, ok := propagation(option); ok {
+			if isPropagation {
 				o.propagation = append(o.propagation, flag)
 			} else if !o.attribute(option) {
 				o.data = append(o.data, splitData(option)...)
@@ -112,11 +83,11 @@ func parseMountOptions(options []string) (o mountOptions, err error) {
 
 // propagation is the flag that name stands for, such as MS_REC|MS_SLAVE.
 func propagation(name string) (flag uint64, ok bool) {
-	plain := strings.TrimPrefix(name, "r")
 	for _, p := range propagations {
-		if p.name == name {
+		switch name {
+		case p.name:
 			return p.flag, true
-		} else if p.name == plain {
+		case "r" + p.name:
 			return p.flag | unix.MS_REC, true
 		}
 	}
@@ -125,15 +96,20 @@ func propagation(name string) (flag uint64, ok bool) {
 
 // attribute takes note of an attribute, and tells whether name is one.
 func (o *mountOptions) attribute(name string) bool {
-	plain, isRecursive := strings.CutPrefix(name, "r")
 	for _, a := range mountAttributes {
-		if a.name == name { // before the other: ro is not a recursive o
+		switch name {
+		case a.on:
 			o.own.change(a.mask, a.bits)
-			return true
-		} else if isRecursive && a.name == plain {
+		case a.off:
+			o.own.change(a.mask, 0)
+		case "r" + a.on:
 			o.all.change(a.mask, a.bits)
-			return true
+		case "r" + a.off:
+			o.all.change(a.mask, 0)
+		default:
+			continue
 		}
+		return true
 	}
 	return false
 }
@@ -163,51 +139,32 @@ func splitData(option string) []string {
 // is made.
 func validateMounts(s *specs.Spec) error {
 	for _, m := range s.Mounts {
-		o, err := parseMountOptions(m.Options)
-		if err == nil {
-			err = validateMount(m, o, s)
-		}
-		if err != nil {
+		if err := validateMount(m); err != nil {
 			return fmt.Errorf("mount %s on %q: %w", m.Source, m.Destination, err)
 		}
+	}
+	if _, ok := propagation(s.Linux.RootfsPropagation); !ok && s.Linux.RootfsPropagation != "" {
+		return fmt.Errorf("unknown rootfsPropagation %q", s.Linux.RootfsPropagation)
 	}
 	return nil
 }
 
-// validateMount does so for one, whose options are o.
-func validateMount(m specs.Mount, o mountOptions, s *specs.Spec) error {
-	mapped := len(m.UIDMappings)+len(m.GIDMappings) != 0
+// validateMount does so for one.
+func validateMount(m specs.Mount) error {
+	o, err := parseMountOptions(m.Options)
 	switch {
-	case m.Destination == "":
-		return errors.New("no destination")
-	case strings.ContainsRune(m.Source+m.Destination+m.Type, 0):
-		return errors.New("a zero byte in its names")
+	case err != nil:
+		return err
 	case path.Join("/", m.Destination) == "/":
 		return errors.New("the root filesystem is given by root.path")
 	case o.bind && !o.remount && m.Source == "":
 		return errors.New("a bind mount needs a source")
-	case !o.bind && !o.remount && m.Type == "":
-		return errors.New("no type")
-	case o.copyUp && (o.bind || m.Type != "tmpfs"):
+	case o.copyUp && (o.bind || o.remount || m.Type != "tmpfs"):
 		return errors.New("tmpcopyup is for tmpfs")
-	case (mapped || o.idmap != noIDMap) && !o.bind:
-		return errors.New("idmap is for bind mounts")
-	case (len(m.UIDMappings) == 0) != (len(m.GIDMappings) == 0):
-		return errors.New("uidMappings and gidMappings belong together")
-	case o.idmap != noIDMap && !mapped && !ownUserNamespace(s):
-		return errors.New("idmap needs mappings, or a container with a user namespace")
-	}
-	for _, option := range o.data {
-		if _, value, _ := strings.Cut(option, "="); !o.bind && len(value) > 255 {
-			return fmt.Errorf("option %.20s… is longer than fsconfig(2) takes", option)
-		}
+	case o.remount && !o.bind && len(o.data) != 0:
+		return fmt.Errorf("option %s is not supported by remount: it is the filesystem's", o.data[0])
+	case len(m.UIDMappings)+len(m.GIDMappings) != 0:
+		return errors.New("uidMappings and gidMappings of a mount are not supported")
 	}
 	return nil
-}
-
-// ownUserNamespace tells whether the container of s gets a new one.
-func ownUserNamespace(s *specs.Spec) bool {
-	return s.Linux != nil && slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
-		return n.Type == specs.UserNamespace && n.Path == ""
-	})
 }

@@ -13,14 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespaces are the types of config.json, in the order in which they are
-// joined: the user namespace owns the others, and in the mount namespace the
-// host's /proc is out of sight. See namespaces(7) and config-linux.md.
-var namespaces = []struct {
+// A namespace is a type of them.
+type namespace struct {
 	kind specs.LinuxNamespaceType
 	file string // in /proc/PID/ns
 	flag uintptr
-}{
+}
+
+// namespaces are the types of config.json, in the order in which they are
+// joined: the user namespace owns the others, and in the mount namespace the
+// host's /proc is out of sight. See namespaces(7) and config-linux.md.
+var namespaces = []namespace{
 	{specs.UserNamespace, "user", unix.CLONE_NEWUSER},
 	{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC},
 	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS},
@@ -33,8 +36,9 @@ var namespaces = []struct {
 
 // startIn starts init in the namespaces that spec lists: new ones, and those
 // that it names by a path. With those, or with a time namespace, that takes
-// more than clone(2).
-func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File) (*os.Process, error) {
+// more than clone(2): then it calls before, if there is one, when the process
+// has joined them all and does nothing yet.
+func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File, before func(pid int) error) (*os.Process, error) {
 	var create uintptr
 	var join []namespaceFD
 	for _, ns := range namespaces {
@@ -54,7 +58,7 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File) (*
 	}
 	// Two processors serve init as well as many, and few threads start faster.
 	env := []string{"GOMAXPROCS=2", "GOGC=off"}
-	if len(join) == 0 && create&unix.CLONE_NEWTIME == 0 {
+	if before == nil && len(join) == 0 && create&unix.CLONE_NEWTIME == 0 {
 		attr := &syscall.SysProcAttr{Cloneflags: create &^ unix.CLONE_NEWUSER, Pdeathsig: unix.SIGKILL}
 		if create&unix.CLONE_NEWUSER != 0 {
 			asRoot(attr, spec.Linux)
@@ -66,6 +70,12 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File) (*
 		Exe: exe, Args: args, Env: env, Files: files, Pdeathsig: unix.SIGKILL})
 	if err != nil {
 		return nil, err
+	}
+	if before != nil {
+		if err := before(p.Pid); err != nil {
+			p.abandon()
+			return nil, err
+		}
 	}
 	return p.Process, p.start()
 }
@@ -85,32 +95,6 @@ func openNamespace(path string, flag uintptr) (*os.File, error) {
 		return nil, fmt.Errorf("open namespace %s: %w", path, err)
 	}
 	return file, nil
-}
-
-// namespacesOf opens the namespaces of a process that are not also ours.
-func namespacesOf(pid int) (join []namespaceFD, err error) {
-	for _, ns := range namespaces {
-		path := fmt.Sprintf("/proc/%d/ns/%s", pid, ns.file)
-		theirs, err := os.Readlink(path)
-		ours, _ := os.Readlink("/proc/self/ns/" + ns.file)
-		if os.IsNotExist(err) && ns.flag == unix.CLONE_NEWTIME || theirs == ours && err == nil {
-			continue // before Linux 5.6 there is no time namespace
-		}
-		file, err := openNamespace(path, ns.flag)
-		if err != nil {
-			closeAll(join)
-			return nil, err
-		}
-		join = append(join, namespaceFD{ns.flag, file})
-	}
-	return join, nil
-}
-
-// closeAll closes the files of namespaces.
-func closeAll(join []namespaceFD) {
-	for _, ns := range join {
-		ns.File.Close()
-	}
 }
 
 // timeOffsets writes those of config.json as the kernel wants them, a line for

@@ -89,8 +89,8 @@ func init() { runtime.LockOSThread() } // Go calls it before main
 // reexec starts this program again, as init, in the namespaces that spec asks
 // for. There it waits for configure. It gets the standard streams, what is to
 // be preserved for the command, and behind the channel the files that init is
-// to have for itself, which may be nil: console and listener.
-func reexec(spec *specs.Spec, preserve []*os.File, own ...*os.File) (*container, error) {
+// to have for itself. See startIn for before.
+func reexec(spec *specs.Spec, preserve, own []*os.File, before func(pid int) error) (*container, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func reexec(spec *specs.Spec, preserve []*os.File, own ...*os.File) (*container,
 	defer exe.Close()
 	files := slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, preserve, []*os.File{theirs}, own)
 	args := []string{os.Args[0], "init", strconv.Itoa(3 + len(preserve))}
-	process, err := startIn(spec, exe, args, files)
+	process, err := startIn(spec, exe, args, files, before)
 	if err != nil {
 		ours.Close()
 		return nil, err

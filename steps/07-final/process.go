@@ -19,76 +19,57 @@ import (
 // RLIMIT_, see getrlimit(2).
 const rlimits = "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME"
 
-// numberIn returns the place of name, without prefix, in names, or -1.
-func numberIn(names, prefix, name string) int {
-	short, found := strings.CutPrefix(name, prefix)
+// rlimitNumber returns the number of the limit name, or -1.
+func rlimitNumber(name string) int {
+	short, found := strings.CutPrefix(name, "RLIMIT_")
 	if !found {
 		return -1
 	}
-	return slices.Index(strings.Fields(names), short)
+	return slices.Index(strings.Fields(rlimits), short)
 }
 
-// validateProcess tells what in p no kernel would do.
+// validateProcess tells what in p no kernel would do, or this program does not.
 func validateProcess(p *specs.Process) error {
-	if len(p.Args) == 0 || p.Args[0] == "" {
+	switch adj, mask := p.OOMScoreAdj, p.User.Umask; {
+	case len(p.Args) == 0 || p.Args[0] == "":
 		return errors.New("process.args: no command")
-	}
-	if !path.IsAbs(p.Cwd) {
+	case !path.IsAbs(p.Cwd):
 		return fmt.Errorf("process.cwd: %q is not absolute", p.Cwd)
+	case p.Scheduler != nil:
+		return errors.New("process.scheduler is not supported")
+	case p.IOPriority != nil:
+		return errors.New("process.ioPriority is not supported")
+	case p.ExecCPUAffinity != nil:
+		return errors.New("process.execCPUAffinity is not supported")
+	case adj != nil && (*adj < -1000 || *adj > 1000):
+		return fmt.Errorf("process.oomScoreAdj: %d is not in -1000 to 1000", *adj)
+	case mask != nil && *mask > 0o777:
+		return fmt.Errorf("process.user.umask: %#o is above 0777", *mask)
 	}
 	for _, text := range slices.Concat(p.Args, p.Env, []string{p.Cwd, p.ApparmorProfile, p.SelinuxLabel}) {
 		if strings.ContainsRune(text, 0) {
 			return fmt.Errorf("process: %q has a NUL in it", text)
 		}
 	}
-	seen := map[string]bool{}
-	for _, limit := range p.Rlimits {
-		if numberIn(rlimits, "RLIMIT_", limit.Type) < 0 {
+	for i, limit := range p.Rlimits {
+		switch {
+		case rlimitNumber(limit.Type) < 0:
 			return fmt.Errorf("process.rlimits: unknown type %q", limit.Type)
-		}
-		if seen[limit.Type] {
+		case slices.ContainsFunc(p.Rlimits[:i], func(l specs.POSIXRlimit) bool { return l.Type == limit.Type }):
 			return fmt.Errorf("process.rlimits: %s is there twice", limit.Type)
-		}
-		if limit.Soft > limit.Hard {
+		case limit.Soft > limit.Hard:
 			return fmt.Errorf("process.rlimits: %s: soft limit %d above hard limit %d", limit.Type, limit.Soft, limit.Hard)
-		}
-		seen[limit.Type] = true
-	}
-	if adj := p.OOMScoreAdj; adj != nil && (*adj < -1000 || *adj > 1000) {
-		return fmt.Errorf("process.oomScoreAdj: %d is not in -1000 to 1000", *adj)
-	}
-	if mask := p.User.Umask; mask != nil && *mask > 0o777 {
-		return fmt.Errorf("process.user.umask: %#o is above 0777", *mask)
-	}
-	if p.Scheduler != nil {
-		if _, err := schedulerAttr(p.Scheduler); err != nil {
-			return fmt.Errorf("process.scheduler: %w", err)
-		}
-	}
-	if p.IOPriority != nil {
-		if _, err := ioPriorityValue(p.IOPriority); err != nil {
-			return fmt.Errorf("process.ioPriority: %w", err)
-		}
-	}
-	if a := p.ExecCPUAffinity; a != nil {
-		for _, list := range []string{a.Initial, a.Final} {
-			if _, err := parseCPUs(list); err != nil {
-				return fmt.Errorf("process.execCPUAffinity: %w", err)
-			}
 		}
 	}
 	return nil
 }
 
-// setRlimits sets limits, which validateProcess has seen, of this process. It
-// comes late: under a small limit of memory Go cannot go on for long. A hard
-// limit can only be raised outside user namespaces: see limitProcess.
-func setRlimits(limits []specs.POSIXRlimit) error { return limitProcess(0, limits) }
-
-// limitProcess sets limits of the process pid, 0 for this one.
-func limitProcess(pid int, limits []specs.POSIXRlimit) error {
+// setRlimits sets limits, which validateProcess has seen, of the process pid, 0
+// for this one: late, since under a small limit of memory Go cannot go on for
+// long.
+func setRlimits(pid int, limits []specs.POSIXRlimit) error {
 	for _, limit := range limits {
-		err := unix.Prlimit(pid, numberIn(rlimits, "RLIMIT_", limit.Type), &unix.Rlimit{Cur: limit.Soft, Max: limit.Hard}, nil)
+		err := unix.Prlimit(pid, rlimitNumber(limit.Type), &unix.Rlimit{Cur: limit.Soft, Max: limit.Hard}, nil)
 		if err != nil {
 			return fmt.Errorf("set %s to %d, hard %d: %w", limit.Type, limit.Soft, limit.Hard, err)
 		}
@@ -101,12 +82,11 @@ func limitProcess(pid int, limits []specs.POSIXRlimit) error {
 func raiseRlimits(pid int, limits []specs.POSIXRlimit) error {
 	for _, limit := range limits {
 		var now unix.Rlimit
-		if err := unix.Prlimit(pid, numberIn(rlimits, "RLIMIT_", limit.Type), nil, &now); err != nil {
+		if err := unix.Prlimit(pid, rlimitNumber(limit.Type), nil, &now); err != nil {
 			return fmt.Errorf("get %s of process %d: %w", limit.Type, pid, err)
 		}
-		if limit.Hard > now.Max {
-			higher := []specs.POSIXRlimit{{Type: limit.Type, Soft: now.Cur, Hard: limit.Hard}}
-			if err := limitProcess(pid, higher); err != nil {
+		if limit.Soft = now.Cur; limit.Hard > now.Max {
+			if err := setRlimits(pid, []specs.POSIXRlimit{limit}); err != nil {
 				return err
 			}
 		}
@@ -125,11 +105,4 @@ func setOOMScoreAdj(pid int, adj *int) error {
 		return fmt.Errorf("set OOM score adjustment to %d: %w", *adj, err)
 	}
 	return nil
-}
-
-// setUmask sets the mask for modes of new files, where one is asked for.
-func setUmask(mask *uint32) {
-	if mask != nil {
-		unix.Umask(int(*mask))
-	}
 }

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // The verbs that only look.
@@ -23,22 +21,14 @@ func printJSON(v any) error {
 	return out.Encode(v)
 }
 
-// A summary is what state and list tell of a container: the runtime-spec's
-// state, and what engines expect besides.
-type summary struct {
-	specs.State
-	Rootfs  string    `json:"rootfs"`
-	Created time.Time `json:"created"`
-	Owner   int       `json:"owner"`
-}
-
-// printState prints the state of one container.
+// printState prints all that is known of one container: the runtime-spec's
+// state, and what is remembered besides.
 func printState(root, id string) error {
 	s, err := loadState(root, id)
 	if err != nil {
 		return err
 	}
-	return printJSON(summary{s.State, s.Rootfs, s.Created, s.Owner})
+	return printJSON(s)
 }
 
 // list prints all containers below root: as a table, as JSON, or their ids. One
@@ -48,13 +38,13 @@ func list(root, format string, quiet bool) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("list containers: %w", err)
 	}
-	all := []summary{}
+	all := []*state{}
 	for _, entry := range entries {
 		s, err := loadState(root, entry.Name())
 		if s == nil || errors.Is(err, errMissing) {
 			continue // deleted since
 		}
-		all = append(all, summary{s.State, s.Rootfs, s.Created, s.Owner})
+		all = append(all, s)
 	}
 	if format == "json" && !quiet {
 		return printJSON(all)
@@ -85,10 +75,7 @@ func ps(root, id, format string) error {
 		return fmt.Errorf("list processes of container %s: %w", id, err)
 	}
 	if format == "json" {
-		if pids == nil {
-			pids = []int{}
-		}
-		return printJSON(pids)
+		return printJSON(append([]int{}, pids...)) // [], not null
 	}
 	fmt.Println("    PID COMMAND")
 	for _, pid := range pids {
@@ -96,20 +83,4 @@ func ps(root, id, format string) error {
 		fmt.Printf("%7d %s\n", pid, printable(strings.TrimRight(strings.ReplaceAll(string(words), "\x00", " "), " ")))
 	}
 	return nil
-}
-
-// events prints how much the container uses, in the form of runc's events.
-func events(root, id string) error {
-	s, err := loadState(root, id)
-	if err != nil {
-		return err
-	}
-	if s.Status == specs.StateStopped {
-		return errNotRunning
-	}
-	stats, err := s.Cgroup.stats()
-	if err != nil {
-		return fmt.Errorf("read statistics of container %s: %w", id, err)
-	}
-	return json.NewEncoder(os.Stdout).Encode(map[string]any{"type": "stats", "id": id, "data": stats})
 }

@@ -18,6 +18,12 @@ func (c *initHalf) restrict() error {
 			return err
 		}
 	}
+	if err := setExecLabels(p); err != nil {
+		return err
+	}
+	if p.User.Umask != nil {
+		unix.Umask(int(*p.User.Umask))
+	}
 	caps, unknown := parseCapabilities(p.Capabilities)
 	for _, name := range unknown {
 		c.warn("capability %s cannot be granted", name)
@@ -28,14 +34,11 @@ func (c *initHalf) restrict() error {
 		}
 	}
 	for _, step := range []func() error{
-		func() error { setUmask(p.User.Umask); return setPersonality(c.Spec.Linux.Personality) },
-		func() error { return setScheduler(p.Scheduler) },
-		func() error { return setIOPriority(p.IOPriority) },
 		caps.dropBounding,
 		func() error { return setUser(p.User) },
 		caps.apply,
 		restoreOpenFiles,
-		func() error { return setRlimits(p.Rlimits) },
+		func() error { return setRlimits(0, p.Rlimits) },
 		func() error { return loadSeccomp(c.Seccomp, c.SeccompFlags) },
 	} {
 		if err := step(); err != nil {

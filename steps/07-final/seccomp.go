@@ -4,6 +4,7 @@ package main
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -103,7 +104,7 @@ func compileSeccompFor(s *specs.LinuxSeccomp, goarch string) (filter []unix.Sock
 		}
 	}
 	p.dispatch(abis[native], s.Architectures, start)
-	p.load(4) // arch of struct seccomp_data
+	p.load(4, ^uint32(0)) // arch of struct seccomp_data
 	if len(p.code) > unix.BPF_MAXINSNS {
 		return nil, 0, fmt.Errorf("seccomp: the profile makes a filter of %d instructions, the kernel takes %d",
 			len(p.code), unix.BPF_MAXINSNS)
@@ -145,41 +146,35 @@ func seccompFlags(names []specs.LinuxSeccompFlag) (flags uintptr, err error) {
 }
 
 // seccompAction translates an action to what a filter returns.
-func seccompAction(action specs.LinuxSeccompAction, errnoRet *uint) (uint32, error) {
-	data, limit := uint(unix.EPERM), uint(4095) // the kernel's highest errno
-	if errnoRet != nil {
-		data = *errnoRet
-	}
-	var ret uint32
+func seccompAction(action specs.LinuxSeccompAction, errnoRet *uint) (ret uint32, err error) {
+	limit := uint(0) // of its data
 	switch action {
 	case specs.ActErrno:
-		ret = unix.SECCOMP_RET_ERRNO
+		ret, limit = unix.SECCOMP_RET_ERRNO, 4095 // the kernel's highest errno
 	case specs.ActTrace:
 		ret, limit = unix.SECCOMP_RET_TRACE, unix.SECCOMP_RET_DATA
 	case specs.ActKill, specs.ActKillThread:
-		ret, limit = unix.SECCOMP_RET_KILL_THREAD, 0
+		ret = unix.SECCOMP_RET_KILL_THREAD
 	case specs.ActKillProcess:
-		ret, limit = unix.SECCOMP_RET_KILL_PROCESS, 0
+		ret = unix.SECCOMP_RET_KILL_PROCESS
 	case specs.ActTrap:
-		ret, limit = unix.SECCOMP_RET_TRAP, 0
+		ret = unix.SECCOMP_RET_TRAP
 	case specs.ActLog:
-		ret, limit = unix.SECCOMP_RET_LOG, 0
+		ret = unix.SECCOMP_RET_LOG
 	case specs.ActAllow:
-		ret, limit = unix.SECCOMP_RET_ALLOW, 0
-	case specs.ActNotify:
-		return 0, fmt.Errorf("%s is not supported: there is no agent to ask", action)
-	default:
-		return 0, fmt.Errorf("unknown action %q", action)
+		ret = unix.SECCOMP_RET_ALLOW
+	default: // SCMP_ACT_NOTIFY would need an agent to ask
+		return 0, fmt.Errorf("action %q is not supported", action)
 	}
-	if limit == 0 && errnoRet != nil {
-		return 0, fmt.Errorf("%s takes no errno", action)
-	} else if limit == 0 {
-		data = 0
+	switch {
+	case errnoRet == nil && limit == 0:
+		return ret, nil
+	case errnoRet == nil:
+		return ret | uint32(unix.EPERM), nil
+	case limit == 0 || *errnoRet > limit:
+		return 0, fmt.Errorf("%s takes no errno %d", action, *errnoRet)
 	}
-	if data > limit {
-		return 0, fmt.Errorf("%s: %d is no errno", action, data)
-	}
-	return ret | uint32(data), nil
+	return ret | uint32(*errnoRet), nil
 }
 
 // passes tells whether a filter that returns ret lets the call happen.
@@ -197,34 +192,35 @@ type seccompRule struct {
 	ret        uint32
 }
 
+// seccompOperators are those of a condition.
+var seccompOperators = []specs.LinuxSeccompOperator{specs.OpNotEqual, specs.OpLessThan, specs.OpLessEqual,
+	specs.OpEqualTo, specs.OpGreaterEqual, specs.OpGreaterThan, specs.OpMaskedEqual}
+
 // seccompRules checks the entries of a profile and translates their actions.
 func seccompRules(syscalls []specs.LinuxSyscall) ([]seccompRule, error) {
 	rules := make([]seccompRule, 0, len(syscalls))
 	for _, s := range syscalls {
 		ret, err := seccompAction(s.Action, s.ErrnoRet)
 		if err == nil && len(s.Names) == 0 {
-			err = fmt.Errorf("no name")
+			err = errors.New("no name")
 		}
-		var conditions [6]int // for each argument
+		var seen, twice uint // a bit for each argument
 		for _, arg := range s.Args {
-			if arg.Index >= uint(len(conditions)) {
-				return nil, fmt.Errorf("seccomp: rule for %v: no argument %d", s.Names, arg.Index)
+			if arg.Index > 5 || !slices.Contains(seccompOperators, arg.Op) {
+				err = fmt.Errorf("unknown argument %d or operator %q", arg.Index, arg.Op)
 			}
-			if conditions[arg.Index]++; !slices.Contains([]specs.LinuxSeccompOperator{specs.OpNotEqual,
-				specs.OpLessThan, specs.OpLessEqual, specs.OpEqualTo, specs.OpGreaterEqual,
-				specs.OpGreaterThan, specs.OpMaskedEqual}, arg.Op) {
-				err = fmt.Errorf("unknown operator %q", arg.Op)
-			}
+			twice |= seen & (1 << arg.Index)
+			seen |= 1 << arg.Index
 		}
 		if err != nil {
 			return nil, fmt.Errorf("seccomp: rule for %v: %w", s.Names, err)
 		}
-		if slices.Max(conditions[:]) < 2 {
+		if twice == 0 {
 			rules = append(rules, seccompRule{s.Names, s.Args, ret})
 			continue
 		}
-		for _, arg := range s.Args {
-			rules = append(rules, seccompRule{s.Names, []specs.LinuxSeccompArg{arg}, ret})
+		for i := range s.Args {
+			rules = append(rules, seccompRule{s.Names, s.Args[i : i+1], ret})
 		}
 	}
 	return rules, nil

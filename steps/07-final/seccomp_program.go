@@ -28,30 +28,28 @@ func (p *program) emit(code uint16, k uint32) int {
 	return len(p.code) - 1
 }
 
-// load writes: A = the 32 bits at offset in struct seccomp_data.
-func (p *program) load(offset uint32) int {
+// load writes: A = the 32 bits at offset in struct seccomp_data, and mask.
+func (p *program) load(offset, mask uint32) int {
+	if mask != 0xffffffff {
+		p.emit(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, mask)
+	}
 	return p.emit(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset)
 }
 
-// near is a distance that a conditional jump reaches, which has 8 bits for it,
-// also when a few instructions come between.
-const near = 250
-
-// ret writes an end of the program that returns value, if there is none near.
+// ret writes the end of the program that returns value, if it is not there.
 func (p *program) ret(value uint32) int {
 	end := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: value}
-	for at := len(p.code) - 1; at >= max(0, len(p.code)-near/2); at-- {
-		if p.code[at] == end {
-			return at
-		}
+	if at := slices.Index(p.code, end); at >= 0 {
+		return at
 	}
 	return p.emit(end.Code, value)
 }
 
-// jump writes: if A op k, go to yes, else to no.
+// jump writes: if A op k, go to yes, else to no. It has 8 bits for a distance,
+// and goes to what is farther by another jump.
 func (p *program) jump(op uint16, k uint32, yes, no int) int {
 	for _, target := range []*int{&yes, &no} {
-		if distance := len(p.code) - 1 - *target; distance > near {
+		if distance := len(p.code) - 1 - *target; distance > 250 {
 			*target = p.emit(unix.BPF_JMP|unix.BPF_JA, uint32(distance))
 		}
 	}
@@ -61,11 +59,10 @@ func (p *program) jump(op uint16, k uint32, yes, no int) int {
 }
 
 // numbers is a range of system calls that are treated alike: from here to the
-// beginning of the next.
+// beginning of the next, by the code at at.
 type numbers struct {
-	from  uint32
-	chain int    // code that looks at the arguments, if not 0
-	ret   uint32 // else
+	from uint32
+	at   int
 }
 
 // dispatch writes the part for calls through a, among architectures, and the
@@ -77,24 +74,22 @@ func (p *program) dispatch(a abi, architectures []specs.Arch, next int) int {
 			more, _ := p.ranges(x32, x32Bit)
 			ranges = append(ranges, more...)
 		} else {
-			ranges = append(ranges, numbers{from: x32Bit, ret: unix.SECCOMP_RET_KILL_PROCESS})
+			ranges = append(ranges, numbers{x32Bit, p.ret(unix.SECCOMP_RET_KILL_PROCESS)})
 		}
 		// A tracer writes -1 over the number of a call that it suppresses.
-		ranges = append(ranges, numbers{from: 0xffffffff, ret: beyond})
+		ranges = append(ranges, numbers{0xffffffff, beyond})
 	}
 	if at := p.search(ranges); at < len(p.code)-1 { // found, not written here
 		p.emit(unix.BPF_JMP|unix.BPF_JA, uint32(len(p.code)-1-at))
 	}
-	start := p.load(0) // nr of struct seccomp_data
+	start := p.load(0, ^uint32(0)) // nr of struct seccomp_data
 	return p.jump(unix.BPF_JEQ, a.audit, start, next)
 }
 
 // search writes a binary search for the range that A lies in.
 func (p *program) search(ranges []numbers) int {
-	if r := ranges[0]; len(ranges) == 1 && r.chain != 0 {
-		return r.chain
-	} else if len(ranges) == 1 {
-		return p.ret(r.ret)
+	if len(ranges) == 1 {
+		return ranges[0].at
 	}
 	middle := len(ranges) / 2
 	above := p.search(ranges[middle:])
@@ -105,7 +100,7 @@ func (p *program) search(ranges []numbers) int {
 // ranges writes the code that looks at the arguments of calls through a, whose
 // numbers begin at base. It returns what is done for which number, and for
 // those beyond the highest that the profile names.
-func (p *program) ranges(a abi, base uint32) (ranges []numbers, beyond uint32) {
+func (p *program) ranges(a abi, base uint32) (ranges []numbers, beyond int) {
 	// Numbers, each with the place of a rule in the lower half.
 	entries := make([]uint64, 0, 512)
 	rules := p.rules
@@ -127,42 +122,42 @@ func (p *program) ranges(a abi, base uint32) (ranges []numbers, beyond uint32) {
 	entries = slices.DeleteFunc(entries, func(e uint64) bool { return rules[uint32(e)].ret == p.otherwise })
 	slices.Sort(entries)
 
-	put := func(r numbers) { // in ascending order
-		if last := len(ranges) - 1; last >= 0 && ranges[last].from == r.from {
+	otherwise := p.ret(p.otherwise)
+	put := func(from uint32, at int) { // in ascending order
+		if last := len(ranges) - 1; last >= 0 && ranges[last].from == from {
 			ranges = ranges[:last] // was empty
 		}
-		if last := len(ranges) - 1; last < 0 || r.chain != 0 || ranges[last].chain != 0 || ranges[last].ret != r.ret {
-			ranges = append(ranges, r)
+		if last := len(ranges) - 1; last < 0 || ranges[last].at != at {
+			ranges = append(ranges, numbers{from, at})
 		}
 	}
-	put(numbers{from: base, ret: p.otherwise})
+	put(base, otherwise)
 	for len(entries) > 0 {
 		number, same := uint32(entries[0]>>32), 1
 		for same < len(entries) && uint32(entries[same]>>32) == number {
 			same++
 		}
-		here := numbers{from: number}
 		always := slices.IndexFunc(entries[:same], func(e uint64) bool { return len(rules[uint32(e)].conditions) == 0 })
 		if always >= 0 {
-			here.ret = rules[uint32(entries[always])].ret
+			put(number, p.ret(rules[uint32(entries[always])].ret))
 		} else {
-			here.chain = p.ret(p.otherwise)
+			at := otherwise
 			for _, e := range slices.Backward(entries[:same]) {
-				rule, no := rules[uint32(e)], here.chain
-				here.chain = p.ret(rule.ret)
+				rule, no := rules[uint32(e)], at
+				at = p.ret(rule.ret)
 				for _, condition := range slices.Backward(rule.conditions) {
-					here.chain = p.condition(condition, a.narrow, here.chain, no)
+					at = p.condition(condition, a.narrow, at, no)
 				}
 			}
+			put(number, at)
 		}
-		put(here)
-		put(numbers{from: number + 1, ret: p.otherwise})
+		put(number+1, otherwise)
 		entries = entries[same:]
 	}
-	beyond = p.otherwise
+	beyond = otherwise
 	if highest >= 0 && !passes(p.otherwise) {
-		beyond = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
-		put(numbers{from: base + uint32(highest) + 1, ret: beyond})
+		beyond = p.ret(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))
+		put(base+uint32(highest)+1, beyond)
 	}
 	return ranges, beyond
 }
@@ -198,7 +193,7 @@ func (p *program) condition(c specs.LinuxSeccompArg, narrow bool, yes, no int) i
 	}
 	low := uint32(16 + 8*c.Index) // args of struct seccomp_data, little-endian
 	p.jump(op, uint32(value), yes, no)
-	at := p.half(low, uint32(mask))
+	at := p.load(low, uint32(mask))
 	if narrow || mask>>32 == 0 {
 		return at
 	}
@@ -206,15 +201,7 @@ func (p *program) condition(c specs.LinuxSeccompArg, narrow bool, yes, no int) i
 	if op != unix.BPF_JEQ {
 		p.jump(unix.BPF_JGT, uint32(value>>32), yes, at)
 	}
-	return p.half(low+4, uint32(mask>>32))
-}
-
-// half writes: A = the 32 bits at offset, and mask.
-func (p *program) half(offset, mask uint32) int {
-	if mask != 0xffffffff {
-		p.emit(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, mask)
-	}
-	return p.load(offset)
+	return p.load(low+4, uint32(mask>>32))
 }
 
 // part returns the rule for the older call that has r's as its part. A filter

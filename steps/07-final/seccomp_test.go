@@ -310,18 +310,18 @@ func FuzzSeccomp(f *testing.F) {
 // not say.
 func TestSeccompRejects(t *testing.T) {
 	for text, want := range map[string]string{
-		`{}`:                                   `seccomp: defaultAction: unknown action ""`,
-		`{"defaultAction": "SCMP_ACT_NOTIFY"}`: "SCMP_ACT_NOTIFY is not supported",
+		`{}`:                                   `seccomp: defaultAction: action "" is not supported`,
+		`{"defaultAction": "SCMP_ACT_NOTIFY"}`: `action "SCMP_ACT_NOTIFY" is not supported`,
 		`{"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}`:                                   "SCMP_ACT_ALLOW takes no errno",
-		`{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet":4096}`:                                 "4096 is no errno",
+		`{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet":4096}`:                                 "takes no errno 4096",
 		`{"defaultAction": "SCMP_ACT_ALLOW", "flags": ["X"]}`:                                         `unknown flag "X"`,
 		`{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["X"]}`:                                 `unknown architecture "X"`,
 		`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_TRAP"}]}`: "no name",
-		`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "X"}]}`:       `rule for [read]: unknown action "X"`,
+		`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "X"}]}`:       `rule for [read]: action "X" is not supported`,
 		`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_TRAP",
-			"args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}]}`: "no argument 6",
+			"args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}]}`: "unknown argument 6",
 		`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_TRAP",
-			"args": [{"index": 1, "value": 1, "op": "X"}]}]}`: `unknown operator "X"`,
+			"args": [{"index": 1, "value": 1, "op": "X"}]}]}`: `operator "X"`,
 	} {
 		var s specs.LinuxSeccomp
 		require.NoError(t, json.Unmarshal([]byte(text), &s))

@@ -30,13 +30,12 @@ func sealedExecutable() (*os.File, error) {
 // is read-only and in no mount namespace. With tree closed it is detached: then
 // nobody can make it writable, whatever capabilities he has.
 func throughReadOnlyMount(path string) (*os.File, error) {
-	tree, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	tree, err := cloneMount(unix.AT_FDCWD, path, false)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(tree)
-	err = unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
-	if err != nil {
+	if err := changeMount(tree, readOnly, false); err != nil {
 		return nil, err
 	}
 	return os.Open(fmt.Sprintf("/proc/self/fd/%d", tree))

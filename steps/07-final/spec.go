@@ -174,11 +174,11 @@ func (o *runOptions) limit(r *specs.LinuxResources) error {
 	if o.pids < 1 {
 		return fmt.Errorf("pids-limit %d leaves no room for the command", o.pids)
 	}
-	// The kernel takes 1 ms or more, see cgroup-v2.rst; NaN is no number at all.
+	// The kernel takes from 1 ms on, see cgroup-v2.rst; NaN is not a number.
 	if !(o.cpus >= 0.01 && o.cpus <= 10000) {
 		return fmt.Errorf("cpus %v is not between 0.01 and 10000", o.cpus)
 	}
-	*r.Memory.Limit, *r.Pids.Limit = memory, o.pids // swap is the same number
+	*r.Memory.Limit, *r.Memory.Swap, *r.Pids.Limit = memory, memory, o.pids
 	*r.CPU.Quota = int64(o.cpus * float64(*r.CPU.Period))
 	return nil
 }

@@ -28,6 +28,7 @@ type state struct {
 	Created   time.Time `json:"created"`
 	Rootfs    string    `json:"rootfs"`
 	Owner     int       `json:"owner"` // user id of who created it
+	Mount     uint64    `json:"mount"` // of the rootfs, where that is the host's to see, or 0
 
 	dir  string   // the container's directory
 	lock *os.File // of it, held by who changes something
@@ -55,11 +56,8 @@ func stateRoot() string {
 
 // checkID refuses an id that is no plain file name, for it becomes one.
 func checkID(id string) error {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_+-.", r)
-	}
-	if id == "" || len(id) > 1024 || id == "." || id == ".." || strings.TrimFunc(id, plain) != "" ||
-		strings.IndexFunc(id, func(r rune) bool { return !plain(r) }) >= 0 {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-."
+	if id == "" || len(id) > 1024 || id == "." || id == ".." || strings.Trim(id, letters) != "" {
 		return fmt.Errorf("invalid container id %q: letters, digits and _+-. only", id)
 	}
 	return nil
@@ -90,14 +88,9 @@ func loadState(root, id string) (*state, error) {
 		return nil, err
 	}
 	s := &state{dir: filepath.Join(root, id)}
-	data, err := os.ReadFile(filepath.Join(s.dir, stateFile))
-	if errors.Is(err, os.ErrNotExist) {
-		if _, err := os.Stat(s.dir); err != nil {
-			return nil, fmt.Errorf("%s: %w", id, errMissing)
-		}
-	}
-	if err == nil {
-		err = json.Unmarshal(data, s)
+	_, err := readJSON(filepath.Join(s.dir, stateFile), s)
+	if errors.Is(err, os.ErrNotExist) && unix.Access(s.dir, unix.F_OK) != nil {
+		return nil, fmt.Errorf("%s: %w", id, errMissing)
 	}
 	if err != nil { // but it can be deleted
 		s.ID, s.Status = id, "broken"
@@ -160,23 +153,30 @@ func (s *state) save() error {
 
 // refresh finds the status out: the runtime does not stay to write it down.
 func (s *state) refresh() {
-	switch started, dead := startTime(s.Pid); {
+	switch {
 	case s.Status == specs.StateCreating:
-	case dead != nil || started != s.StartTime:
+	case !s.alive():
 		s.Status, s.Pid = specs.StateStopped, 0
+	case unix.Access(filepath.Join(s.dir, startFile), unix.F_OK) == nil:
+		s.Status = specs.StateCreated
+	case s.Cgroup.frozen():
+		s.Status = "paused"
 	default:
 		s.Status = specs.StateRunning
-		if _, err := os.Lstat(filepath.Join(s.dir, startFile)); err == nil {
-			s.Status = specs.StateCreated
-		} else if frozen, err := s.Cgroup.frozen(); err == nil && frozen {
-			s.Status = "paused"
-		}
 	}
+}
+
+// alive tells whether the container's process, no later one of its number, is
+// there.
+func (s *state) alive() bool {
+	started, err := startTime(s.Pid)
+	return err == nil && started == s.StartTime
 }
 
 // spec returns the container's configuration.
 func (s *state) spec() (*specs.Spec, error) {
-	return readSpec(filepath.Join(s.dir, configFile))
+	spec, _, err := readSpec(filepath.Join(s.dir, configFile))
+	return spec, err
 }
 
 // startTime returns when a process started, in clock ticks since boot, from
@@ -198,12 +198,9 @@ func startTime(pid int) (uint64, error) {
 // of the same number can be mistaken for, see pidfd_open(2).
 func (s *state) open() (pidfd int, err error) {
 	pidfd, err = unix.PidfdOpen(s.Pid, 0)
-	if err != nil {
-		return -1, errNotRunning
+	if err == nil && s.alive() {
+		return pidfd, nil
 	}
-	if started, err := startTime(s.Pid); err != nil || started != s.StartTime {
-		unix.Close(pidfd)
-		return -1, errNotRunning
-	}
-	return pidfd, nil
+	unix.Close(pidfd)
+	return -1, errNotRunning
 }

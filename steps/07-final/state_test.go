@@ -102,6 +102,7 @@ func TestABrokenStateIsListedAndCanBeDeleted(t *testing.T) {
 	root := t.TempDir()
 	newTestState(t, root, "c", os.Getpid())
 	require.NoError(t, os.WriteFile(filepath.Join(root, "c", stateFile), []byte("{"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(root, "c", configFile), []byte("{}"), 0o600))
 	s, err := loadState(root, "c")
 	require.Error(t, err)
 	require.Equal(t, specs.ContainerState("broken"), s.Status)

@@ -3,43 +3,55 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// readSpec reads a config.json as it is.
-func readSpec(file string) (*specs.Spec, error) {
-	spec, _, err := readRawSpec(file)
-	return spec, err
+// readJSON reads v from a file, or from standard input when its name is "-",
+// and returns the text, too.
+func readJSON(file string, v any) (text []byte, err error) {
+	if file == "-" {
+		text, err = io.ReadAll(os.Stdin)
+	} else {
+		text, err = os.ReadFile(file)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, v)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	return text, nil
 }
 
-// readRawSpec reads a config.json and returns its text, too.
-func readRawSpec(file string) (*specs.Spec, []byte, error) {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read configuration: %w", err)
-	}
+// readSpec reads a config.json as it is, and returns its text, too.
+func readSpec(file string) (*specs.Spec, []byte, error) {
 	spec := new(specs.Spec)
-	if err := json.Unmarshal(raw, spec); err != nil {
-		return nil, nil, fmt.Errorf("read configuration %s: %w", file, err)
+	text, err := readJSON(file, spec)
+	if err != nil {
+		return nil, nil, err
 	}
 	if spec.Linux == nil {
 		spec.Linux = new(specs.Linux)
 	}
-	return spec, raw, nil
+	if spec.Process == nil { // it is required when start is called, see config.md, Process
+		spec.Process = &specs.Process{Cwd: "/"}
+	}
+	return spec, text, nil
 }
 
 // loadSpec reads the config.json of a bundle, refuses what this runtime does
 // not do, and makes the path of the root filesystem absolute.
 func loadSpec(bundle string) (*specs.Spec, []byte, error) {
-	spec, raw, err := readRawSpec(filepath.Join(bundle, "config.json"))
+	spec, raw, err := readSpec(filepath.Join(bundle, "config.json"))
 	if err == nil {
 		err = validate(spec)
 	}
@@ -59,13 +71,8 @@ func validate(spec *specs.Spec) error {
 	if !strings.HasPrefix(spec.Version, "1.") {
 		return fmt.Errorf("ociVersion %q is not supported: 1.0 to %s are", spec.Version, specs.Version)
 	}
-	for _, missing := range []struct {
-		name string
-		is   bool
-	}{{"root", spec.Root == nil || spec.Root.Path == ""}, {"process", spec.Process == nil}} {
-		if missing.is {
-			return fmt.Errorf("config.json has no %s", missing.name)
-		}
+	if spec.Root == nil || spec.Root.Path == "" {
+		return errors.New("config.json has no root")
 	}
 	for _, unsupported := range []struct {
 		name string
@@ -76,6 +83,7 @@ func validate(spec *specs.Spec) error {
 		{"linux.intelRdt", spec.Linux.IntelRdt != nil},
 		{"linux.memoryPolicy", spec.Linux.MemoryPolicy != nil},
 		{"linux.netDevices", len(spec.Linux.NetDevices) > 0},
+		{"linux.personality", spec.Linux.Personality != nil},
 		{"process.commandLine", spec.Process.CommandLine != ""},
 	} {
 		if unsupported.is {
@@ -87,58 +95,45 @@ func validate(spec *specs.Spec) error {
 			return err
 		}
 	}
-	return cmp.Or(validatePersonality(spec.Linux.Personality), validateProcess(spec.Process))
+	if spec.Process.Args == nil { // then start fails
+		return nil
+	}
+	return validateProcess(spec.Process)
 }
 
 // validateNamespaces refuses namespaces that contradict each other or what is
 // to be done in them.
 func validateNamespaces(spec *specs.Spec) error {
-	var seen []specs.LinuxNamespaceType
+	seen := map[specs.LinuxNamespaceType]bool{}
 	for _, ns := range spec.Linux.Namespaces {
-		known := false
-		for _, n := range namespaces {
-			known = known || n.kind == ns.Type
-		}
-		for _, s := range seen {
-			if s == ns.Type {
-				return fmt.Errorf("namespace %s is listed twice", ns.Type)
-			}
-		}
-		if seen = append(seen, ns.Type); !known {
+		switch known := slices.ContainsFunc(namespaces, func(n namespace) bool { return n.kind == ns.Type }); {
+		case !known:
 			return fmt.Errorf("namespace type %q is not supported", ns.Type)
-		}
-		if ns.Path != "" && !filepath.IsAbs(ns.Path) {
+		case seen[ns.Type]:
+			return fmt.Errorf("namespace %s is listed twice", ns.Type)
+		case ns.Path != "" && !filepath.IsAbs(ns.Path):
 			return fmt.Errorf("the path of namespace %s is not absolute: %q", ns.Type, ns.Path)
 		}
+		seen[ns.Type] = true
 	}
 	path, user := findNamespace(spec, specs.UserNamespace)
-	mappings := append(append([]specs.LinuxIDMapping{}, spec.Linux.UIDMappings...), spec.Linux.GIDMappings...)
+	uids, gids := len(spec.Linux.UIDMappings), len(spec.Linux.GIDMappings)
 	switch {
-	case user && path == "" && (len(spec.Linux.UIDMappings) == 0 || len(spec.Linux.GIDMappings) == 0):
+	case user && path == "" && uids*gids == 0:
 		return errors.New("a new user namespace needs uidMappings and gidMappings")
-	case !user && len(mappings) > 0:
+	case !user && uids+gids > 0:
 		return errors.New("uidMappings and gidMappings need a user namespace")
 	case (spec.Hostname != "" || spec.Domainname != "") && !hasNamespace(spec, specs.UTSNamespace):
 		return errors.New("hostname and domainname need a UTS namespace: they would name the host")
 	case len(spec.Linux.TimeOffsets) > 0 && !hasNamespace(spec, specs.TimeNamespace):
 		return errors.New("timeOffsets need a time namespace")
 	}
-	for _, m := range mappings {
-		if m.Size == 0 || uint64(m.ContainerID)+uint64(m.Size) > 1<<32-1 || uint64(m.HostID)+uint64(m.Size) > 1<<32-1 {
-			return fmt.Errorf("ID mapping %d %d %d is out of range", m.ContainerID, m.HostID, m.Size)
-		}
-	}
-	for clock := range spec.Linux.TimeOffsets {
-		if clock != "monotonic" && clock != "boottime" {
-			return fmt.Errorf("timeOffsets: there is no clock %q", clock)
-		}
-	}
 	return nil
 }
 
 // validateHooks refuses hooks whose file would be looked for somewhere.
 func validateHooks(spec *specs.Spec) error {
-	h := hooks(spec)
+	h := given(spec.Hooks)
 	for _, list := range [][]specs.Hook{h.Prestart, h.CreateRuntime, h.CreateContainer, h.StartContainer, h.Poststart, h.Poststop} {
 		for _, hook := range list {
 			if !filepath.IsAbs(hook.Path) {

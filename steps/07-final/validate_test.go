@@ -21,9 +21,9 @@ func TestWhatIsWrongOrNotSupportedIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*specs.Spec){
 		"ociVersion \"2.0\"":        func(s *specs.Spec) { s.Version = "2.0" },
 		"has no root":               func(s *specs.Spec) { s.Root = nil },
-		"has no process":            func(s *specs.Spec) { s.Process = nil },
 		"vm is not supported":       func(s *specs.Spec) { s.VM = &specs.VM{} },
 		"intelRdt is not supported": func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },
+		"linux.personality is not":  func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{Domain: "LINUX"} },
 		"memoryPolicy":              func(s *specs.Spec) { s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{} },
 		"netDevices":                func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"x": {}} },
 		"listed twice":              func(s *specs.Spec) { s.Linux.Namespaces = append(s.Linux.Namespaces, s.Linux.Namespaces[0]) },
@@ -31,7 +31,6 @@ func TestWhatIsWrongOrNotSupportedIsRefused(t *testing.T) {
 		"is not absolute":           func(s *specs.Spec) { s.Linux.Namespaces[0].Path = "proc/1/ns/uts" },
 		"needs uidMappings":         func(s *specs.Spec) { s.Linux.UIDMappings = nil },
 		"need a user namespace":     func(s *specs.Spec) { withoutNamespace(s.Linux, specs.UserNamespace) },
-		"out of range":              func(s *specs.Spec) { s.Linux.UIDMappings[0].HostID = 1<<32 - 2 },
 		"need a UTS namespace":      func(s *specs.Spec) { withoutNamespace(s.Linux, specs.UTSNamespace) },
 		"need a time namespace":     func(s *specs.Spec) { s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {}} },
 		"the path of a hook is not": func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "sh"}}} },
@@ -67,6 +66,9 @@ func FuzzConfig(f *testing.F) {
 		}
 		if spec.Linux == nil {
 			spec.Linux = new(specs.Linux)
+		}
+		if spec.Process == nil {
+			spec.Process = new(specs.Process)
 		}
 		if validate(spec) == nil {
 			_, _, _ = compileSeccomp(spec.Linux.Seccomp)

@@ -23,6 +23,8 @@ var verbs = map[string]func(args []string) error{
 	"below":        below,        // make cgroups below its own
 	"block":        block,        // PROG [ARG...]: run PROG with SIGTERM blocked
 	"breakout":     breakout,     // FILE: leave a chroot, then read FILE
+	"column":       column,       // NAME WORD...: what the engine called by WORD... makes of a command, as JSON
+	"converse":     converse,     // run lines in shells on the host and in containers, as JSON
 	"cgroupless":   cgroupless,   // PROG [ARG...]: run PROG, which gets no new cgroup namespace
 	"crowded":      crowded,      // MOUNT DIR PROG [ARG...]: run PROG in cgroup DIR, the root of those on MOUNT
 	"deny":         deny,         // SYSCALL PROG [ARG...]: run PROG, which gets EPERM from SYSCALL
@@ -32,6 +34,7 @@ var verbs = map[string]func(args []string) error{
 	"lift":         lift,         // PROG [ARG...]: try to lift the limits of PROG
 	"list":         list,         // DIR...: print the names in each DIR
 	"mem":          mem,          // MIB: take so much memory
+	"measure":      measure,      // PROGRAM...: what each program makes of a command, as JSON
 	"mode":         mode,         // FILE: print its permission bits in octal
 	"mount":        mountTmpfs,   // DIR: mount a tmpfs on DIR
 	"nest":         nest,         // PROG [ARG...]: run PROG in a machine inside the machine
@@ -48,6 +51,7 @@ var verbs = map[string]func(args []string) error{
 	"covered":      covered,      // FILE TEXT PROG [ARG...]: run PROG where FILE, in a directory of its own, holds TEXT
 	"remount":      remount,      // DIR: make the mount on DIR writable
 	"rights":       rights,       // print what it may do of what only the host's root may
+	"stay":         stay,         // TOKEN: print what it sees, stay until stdin ends
 	"suid":         suid,         // make the file on stdin set-user-ID
 	"userns":       userns,       // PROG [ARG...]: run PROG as root of a user namespace with one id
 	"address":      address,      // INTERFACE ADDRESS: give it one more address
