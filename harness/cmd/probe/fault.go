@@ -228,7 +228,7 @@ func killed(args []string) error {
 	if err != nil {
 		return err
 	}
-	if int(n.Load()) < nth {
+	if int(n.Load()) < nth && status == 0 {
 		status = never
 	}
 	os.Exit(status)
