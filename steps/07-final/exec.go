@@ -45,12 +45,18 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	if console != nil {
 		own = []*os.File{console}
 	}
-	c, err := reexec(spec, preserved(o.preserveFDs), own, func(pid int) error {
+	tasks, err := s.Cgroup.tasks()
+	if err != nil {
+		return 0, err
+	}
+	defer closeFiles(tasks)
+	// It joins the cgroup before anybody inside can make it fork.
+	c, err := reexec(spec, preserved(o.preserveFDs), own, tasks, func(pid int) error {
 		// By now the container's number could be that of a later process.
 		if !s.alive() {
 			return errNotRunning
 		}
-		return s.Cgroup.add(pid) // before anybody inside can make it fork
+		return s.Cgroup.add(pid)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("exec in container %s: %w", id, err)
@@ -60,7 +66,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 		return 0, err
 	}
 	err = c.configure(initConfig{Spec: spec, Exec: true, Seccomp: filter, SeccompFlags: flags,
-		Preserve: o.preserveFDs, ID: id})
+		Preserve: o.preserveFDs, ID: id}, nil)
 	if err != nil {
 		return 0, err
 	}
