@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -61,8 +62,19 @@ func shellIn(t *testing.T, c cgroup) shell {
 		_ = s.Wait()
 	})
 	s.in, s.out = in, bufio.NewReader(out)
-	require.NoError(t, c.add(s.Process.Pid))
+	addAll(t, c, s.Process.Pid)
 	return s
+}
+
+// addAll puts a process into the cgroup, as only itself can do fast in v1.
+func addAll(t testing.TB, c cgroup, pid int) {
+	t.Helper()
+	for _, dir := range c.directories() {
+		if dir != c.Dirs[""] {
+			require.NoError(t, writeCgroup(dir+"/cgroup.procs", strconv.Itoa(pid)))
+		}
+	}
+	require.NoError(t, c.add(pid))
 }
 
 // run runs a line and returns what it says in a line.
@@ -409,7 +421,7 @@ func BenchmarkLife(b *testing.B) {
 		require.NoError(b, c.create(r))
 		sleeper := exec.Command("sleep", "100")
 		require.NoError(b, sleeper.Start())
-		require.NoError(b, c.add(sleeper.Process.Pid))
+		addAll(b, c, sleeper.Process.Pid)
 		require.NoError(b, sleeper.Process.Kill())
 		require.Error(b, sleeper.Wait())
 		require.NoError(b, c.remove())

@@ -19,6 +19,7 @@ type child struct {
 	sources     []uintptr // descriptors, by the number that they get: those that
 	exe, socket uintptr   // stay open in execve(2), these two, the namespaces
 	kinds       []uintptr // of the namespaces
+	tasks       uintptr   // the first of the files that joinCgroup would write to
 	flags       uintptr   // of the namespaces to create
 	asRoot      bool      // of a user namespace
 	forks       bool      // again: what has a new PID or time namespace are children
@@ -28,6 +29,7 @@ type child struct {
 	all, before uint64    // signals
 	scratch     uint64
 	empty       [1]byte // a path
+	nought      byte
 }
 
 // fork makes the child, which never returns from here. Go's signal handlers,
@@ -109,6 +111,9 @@ func (c *child) execute() {
 	// await ends the child.
 	c.try(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, c.deathSignal, 0)
 	c.await()
+	for fd := c.tasks; fd < uintptr(len(c.sources)); fd++ {
+		c.try(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&c.nought)), 1)
+	}
 	_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVEAT, c.exe, uintptr(unsafe.Pointer(&c.empty)),
 		uintptr(unsafe.Pointer(&c.argv[0])), uintptr(unsafe.Pointer(&c.envv[0])), unix.AT_EMPTY_PATH, 0)
 	c.fail(unix.SYS_EXECVEAT, 0, errno)

@@ -84,7 +84,7 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 	}
 	defer listener.Close()
 	own := []*os.File{cmp.Or(console, listener), listener} // where there is no console, some file keeps its place
-	if c, err = reexec(spec, preserve, own, nil); err != nil {
+	if c, err = reexec(spec, preserve, own, nil, nil); err != nil {
 		return s, c, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	if err = group.create(spec.Linux.Resources); err != nil {
@@ -108,7 +108,11 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 	config := initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
 		Keyring: !o.noKeyring, Preserve: o.preserveFDs, ID: id, State: s.public(specs.StateCreated)}
 	below := mountID(s.Rootfs)
-	err = c.configure(config, func() error {
+	tasks, err := group.tasks()
+	if err != nil {
+		return s, c, err
+	}
+	err = c.configure(config, tasks, func() error {
 		h := given(spec.Hooks)
 		if err := runHooks("prestart", h.Prestart, *config.State); err != nil { // deprecated; Docker's network is one
 			return err

@@ -49,12 +49,18 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	if console != nil {
 		own = []*os.File{console}
 	}
-	c, err := reexec(spec, preserve, own, func(pid int) error {
+	tasks, err := s.Cgroup.tasks()
+	if err != nil {
+		return 0, err
+	}
+	defer closeFiles(tasks)
+	// It joins the cgroup before anybody inside can make it fork.
+	c, err := reexec(spec, preserve, own, tasks, func(pid int) error {
 		// By now the container's number could be that of a later process.
 		if !s.alive() {
 			return errNotRunning
 		}
-		return s.Cgroup.add(pid) // before anybody inside can make it fork
+		return s.Cgroup.add(pid)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("exec in container %s: %w", id, err)
@@ -64,7 +70,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 		return 0, err
 	}
 	err = c.configure(initConfig{Spec: spec, Exec: true, Seccomp: filter, SeccompFlags: flags,
-		Keyring: !s.NoKeyring, Preserve: o.preserveFDs, ID: id})
+		Keyring: !s.NoKeyring, Preserve: o.preserveFDs, ID: id}, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -3,9 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -20,6 +22,7 @@ type initHalf struct {
 	channel *channel
 	root    *rootfs // before pivotRoot
 	path    string  // of the command, once it is found
+	tasks   []int   // descriptors, for joinCgroup
 }
 
 // awaitConfig waits until the runtime has prepared everything outside and says
@@ -32,7 +35,11 @@ func awaitConfig() (*initHalf, error) {
 	}
 	c := &initHalf{channel: newChannel(os.NewFile(uintptr(fd), "channel"))}
 	var text json.RawMessage
-	err := c.channel.in.Decode(&text)
+	tasks, err := receiveFiles(fd)
+	if err == nil {
+		c.tasks = tasks
+		err = c.channel.in.Decode(&text)
+	}
 	if err == nil {
 		err = unmarshal(text, &c.initConfig)
 	}
@@ -44,6 +51,24 @@ func awaitConfig() (*initHalf, error) {
 		return c, nil
 	}
 	return c, closeDescriptors(3)
+}
+
+// receiveFiles receives the files that configure sends, as descriptors.
+func receiveFiles(socket int) (fds []int, err error) {
+	const most = 253 // the kernel's SCM_MAX_FD
+	count, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(4*most))
+	n, length, _, _, err := unix.Recvmsg(socket, count, rights, unix.MSG_CMSG_CLOEXEC)
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	messages, parseErr := unix.ParseSocketControlMessage(rights[:max(0, length)])
+	for _, m := range messages {
+		fds, parseErr = unix.ParseUnixRights(&m)
+	}
+	if err == nil && len(fds) != int(count[0]) {
+		err = fmt.Errorf("%d of %d files came", len(fds), count[0])
+	}
+	return fds, cmp.Or(err, parseErr)
 }
 
 // isSocket tells whether a descriptor is one.

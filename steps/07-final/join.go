@@ -46,6 +46,7 @@ type spawnAttr struct {
 
 	Exe       *os.File // must be sealed: from inside, /proc/PID/exe leads to it
 	Args, Env []string
+	Tasks     []*os.File  // of the cgroup to join, see joinCgroup
 	Files     []*os.File  // descriptors 0, 1, 2 … of the process, which has no others
 	Pdeathsig unix.Signal // sent when the thread that calls spawn ends; 0 is none
 }
@@ -99,6 +100,8 @@ func (p *spawned) fork(socket *os.File) (pid int, err error) {
 	for _, ns := range p.join {
 		files, c.kinds, kinds = append(files, ns.File), append(c.kinds, ns.Kind), kinds|ns.Kind
 	}
+	c.tasks, c.nought = uintptr(len(files)), '0'
+	files = append(files, p.attr.Tasks...)
 	c.asRoot = kinds&unix.CLONE_NEWUSER != 0
 	c.forks = kinds&unix.CLONE_NEWPID != 0 || c.flags&unix.CLONE_NEWTIME != 0
 	if c.argv, err = syscall.SlicePtrFromStrings(p.attr.Args); err == nil {
@@ -193,6 +196,8 @@ func (p *spawned) read() (r report, err error) {
 		act = fmt.Sprintf("create namespaces %#x", r.object)
 	case unix.SYS_SETGROUPS, unix.SYS_SETRESGID, unix.SYS_SETRESUID:
 		act = "become root of the user namespace"
+	case unix.SYS_WRITE:
+		act = "join cgroup"
 	case unix.SYS_EXECVEAT:
 		act = "execute"
 	}

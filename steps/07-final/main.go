@@ -44,16 +44,19 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 			return 0, explain(err)
 		}
 	}
-	c, err := reexec(spec, nil, nil, nil)
+	c, err := reexec(spec, nil, nil, nil, nil)
 	if err != nil {
 		return 0, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	c.notify() // from here on signals wait for c.wait: the cgroup is always removed
+	var tasks []*os.File
 	group, err := findCgroup("", fmt.Sprintf("%d-%x", os.Getpid(), rand.Uint32()))
 	if err == nil && o.keeps("limits") {
 		if err = group.create(spec.Linux.Resources); err == nil {
 			defer func() { err = cmp.Or(err, group.remove()) }()
-			err = group.add(c.process.Pid)
+			if err = group.add(c.process.Pid); err == nil {
+				tasks, err = group.tasks()
+			}
 		}
 	}
 	defer c.kill() // before the cgroup is removed
@@ -68,7 +71,7 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 		}
 	}
 	err = c.configure(initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
-		Connected: connected, Keyring: o.keeps("keyring"), Inherit: !o.keeps("descriptors")})
+		Connected: connected, Keyring: o.keeps("keyring"), Inherit: !o.keeps("descriptors")}, tasks)
 	if err != nil {
 		return 0, explain(err)
 	}
@@ -98,6 +101,7 @@ func initProcess() error {
 		return err
 	}
 	namespaces := []func() error{
+		c.joinCgroup,       // the runtime has made it
 		c.hideCgroup,       // from here on /proc/self/cgroup is "/"
 		c.setHostname,      //
 		c.configureNetwork, // lo, and eth0 where there is one

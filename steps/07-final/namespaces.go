@@ -37,8 +37,8 @@ var namespaces = []namespace{
 // startIn starts init in the namespaces that spec lists: new ones, and those
 // that it names by a path. With those, or with a time namespace, that takes
 // more than clone(2): then it calls before, if there is one, when the process
-// has joined them all and does nothing yet.
-func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File, before func(pid int) error) (*os.Process, error) {
+// has joined them all and does nothing yet. Then it joins the cgroup of tasks.
+func startIn(spec *specs.Spec, exe *os.File, args []string, files, tasks []*os.File, before func(pid int) error) (*os.Process, error) {
 	var create uintptr
 	var join []namespaceFD
 	for _, ns := range namespaces {
@@ -67,7 +67,7 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File, be
 	}
 	p, err := spawn(&spawnAttr{Join: join, New: create, UIDMappings: spec.Linux.UIDMappings, GIDMappings: spec.Linux.GIDMappings,
 		DenySetgroups: !maySetGroups(), TimeOffsets: timeOffsets(spec.Linux),
-		Exe: exe, Args: args, Env: env, Files: files, Pdeathsig: unix.SIGKILL})
+		Exe: exe, Args: args, Env: env, Files: files, Tasks: tasks, Pdeathsig: unix.SIGKILL})
 	if err != nil {
 		return nil, err
 	}

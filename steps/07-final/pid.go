@@ -89,8 +89,8 @@ func init() { runtime.LockOSThread() } // Go calls it before main
 // reexec starts this program again, as init, in the namespaces that spec asks
 // for. There it waits for configure. It gets the standard streams, what is to
 // be preserved for the command, and behind the channel the files that init is
-// to have for itself. See startIn for before.
-func reexec(spec *specs.Spec, preserve, own []*os.File, before func(pid int) error) (*container, error) {
+// to have for itself. See startIn for tasks and before.
+func reexec(spec *specs.Spec, preserve, own, tasks []*os.File, before func(pid int) error) (*container, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func reexec(spec *specs.Spec, preserve, own []*os.File, before func(pid int) err
 	defer exe.Close()
 	files := slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, preserve, []*os.File{theirs}, own)
 	args := []string{os.Args[0], "init", strconv.Itoa(3 + len(preserve))}
-	process, err := startIn(spec, exe, args, files, before)
+	process, err := startIn(spec, exe, args, files, tasks, before)
 	if err != nil {
 		ours.Close()
 		return nil, err
@@ -121,9 +121,18 @@ func socketPair() (ours, theirs *os.File, err error) {
 }
 
 // configure tells init what to do and waits until the container is prepared
-// and only the command is missing. When init comes to the hooks, it runs them.
-func (c *container) configure(config initConfig, hooks ...func() error) error {
+// and only the command is missing. First init joins the cgroup, by its tasks.
+// When init comes to the hooks, it runs them.
+func (c *container) configure(config initConfig, tasks []*os.File, hooks ...func() error) error {
+	var fds []int
+	for _, file := range tasks {
+		fds = append(fds, int(file.Fd()))
+	}
+	defer closeFiles(tasks)
 	text, err := marshal(config)
+	if err == nil {
+		err = unix.Sendmsg(int(c.channel.file.Fd()), []byte{byte(len(fds))}, unix.UnixRights(fds...), nil, 0)
+	}
 	if err == nil {
 		_, err = c.channel.file.Write(text)
 	}
