@@ -72,6 +72,9 @@ func (c cgroup) signal(sig unix.Signal) error {
 	if !paused {
 		err = errors.Join(err, c.freeze(false))
 	}
+	if dir := c.Dirs["freezer"]; sig == unix.SIGKILL && dir != "" { // what the container itself has frozen
+		walkCgroups(dir, func(dir string) { writeCgroup(dir+"/freezer.state", "THAWED") })
+	}
 	return err
 }
 

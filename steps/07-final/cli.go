@@ -110,6 +110,10 @@ func dispatch(args []string) (status int, err error) {
 	o := &options{root: stateRoot(), logFormat: "text", bundle: ".", format: "table", resources: "-"}
 	o.runOptions = runOptions{hostname: "container", memory: "64m", pids: 64, cpus: 0.5}
 	f, err := o.parse("root log log-format version/v systemd-cgroup debug", args)
+	if errors.Is(err, flag.ErrHelp) {
+		printUsage()
+		return 0, nil
+	}
 	if err != nil {
 		return 0, commandError{err, 125}
 	}

@@ -185,7 +185,7 @@ func preserved(n int) (files []*os.File, err error) {
 		}
 		files = append(files, os.NewFile(uintptr(fd), "preserved"))
 	}
-	return files, nil
+	return files, closeDescriptors(3) // none of the caller's others gets to init
 }
 
 // writePid writes a process number to file, without a newline, as engines read

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +31,7 @@ func explain(err error) error {
 	}
 	// A command's file is the image's. Init has all that run could have, and a
 	// root that is closed is another's.
-	if _, command := errors.AsType[commandError](err); command || !refused || os.Getpid() == 1 || strings.HasPrefix(err.Error(), "enter") {
+	if _, command := errors.AsType[commandError](err); command || !refused || slices.Contains(os.Args[1:2], "init") || strings.HasPrefix(err.Error(), "enter") {
 		return err
 	}
 	for _, s := range settings {

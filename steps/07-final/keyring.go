@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// joinSessionKeyring gives the calling thread the session keyring called name,
-// a new one if its user has none of this name. Otherwise the container had the
+// joinSessionKeyring gives the calling thread a session keyring of that name, a
+// new one unless it may search one that is there. Otherwise the container had the
 // keys of whoever started it: no namespace keeps keyrings apart, see
 // session-keyring(7).
 //

@@ -44,6 +44,11 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 			return 0, explain(err)
 		}
 	}
+	if o.keeps("descriptors") {
+		if err := closeDescriptors(3); err != nil {
+			return 0, err
+		}
+	}
 	c, err := reexec(spec, nil, nil, nil, nil)
 	if err != nil {
 		return 0, explain(fmt.Errorf("create namespaces: %w", err))
