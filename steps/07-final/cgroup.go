@@ -91,9 +91,8 @@ func (c cgroup) directories() []string {
 	return list
 }
 
-// create makes the cgroup, and those above it, with limits. One that is empty,
-// as a killed runtime leaves it, is replaced. After an error nothing is left
-// that it made; the cgroup may be another container's then: let it be.
+// create makes the cgroup, and those above it, with limits. One that is there
+// is another container's. After an error nothing is left that it made.
 func (c cgroup) create(r *specs.LinuxResources) (err error) {
 	var made []string
 	defer func() {
@@ -105,7 +104,6 @@ func (c cgroup) create(r *specs.LinuxResources) (err error) {
 		}
 	}()
 	for _, dir := range c.directories() {
-		unix.Rmdir(dir) // works if nothing is in it
 		parent := strings.TrimSuffix(dir, c.Path)
 		for name := range strings.SplitSeq(c.Path[1:], "/") {
 			child := parent + "/" + name
@@ -205,7 +203,7 @@ func cgroupError(err error) error {
 	case path != nil && path.Err == unix.EROFS:
 		return fmt.Errorf("create cgroup: %w (mount -o remount,bind,rw %s)", err, filepath.Dir(path.Path))
 	case path != nil && path.Err == unix.EEXIST:
-		return fmt.Errorf("create cgroup: %w, and is not empty", err)
+		return fmt.Errorf("create cgroup: %w: it is another container's, or was left behind", err)
 	case path != nil && path.Err == unix.EBUSY: // as in Docker: who has processes shares nothing out
 		return fmt.Errorf("create cgroup: %w (mkdir %[2]s/init; xargs -n1 <%[2]s/cgroup.procs >%[2]s/init/cgroup.procs)", err, filepath.Dir(path.Path))
 	}

@@ -114,7 +114,7 @@ func (c cgroup) freeze(frozen bool) error {
 
 // remove removes the cgroup, and those that the container made below it. It
 // waits for processes that are about to end, but not forever.
-func (c cgroup) remove() error {
+func (c cgroup) remove() (first error) {
 	for _, dir := range c.directories() {
 		var err error
 		await(func() bool {
@@ -123,14 +123,20 @@ func (c cgroup) remove() error {
 			}
 			return err != unix.EBUSY
 		})
-		if err == unix.EROFS && unix.Access(dir, 0) == unix.ENOENT {
-			continue // there is none: the kernel looks at the mount first
-		}
-		if err != nil && err != unix.ENOENT {
-			return fmt.Errorf("remove cgroup %s: %w", dir, err)
+		// Where all is read-only, EROFS comes before ENOENT.
+		if err != nil && unix.Access(dir, unix.F_OK) != unix.ENOENT {
+			first = cmp.Or(first, fmt.Errorf("remove cgroup %s: %w", dir, err))
 		}
 	}
-	return nil
+	return first
+}
+
+// removeEmpty removes what nobody is in, as a runtime leaves it that is killed
+// right after it has made it.
+func (c cgroup) removeEmpty() {
+	for _, dir := range c.directories() {
+		unix.Rmdir(dir)
+	}
 }
 
 // await asks until done, for ten seconds at most, and tells whether it is. v1

@@ -21,13 +21,16 @@ import (
 type options struct {
 	runOptions               // of run CMD
 	root              string // directory of the states
+	log, logFormat    string // file for what is said, besides stderr; text or json
+	version           bool
+	systemd, noPivot  bool   // refused
+	debug             bool   // ignored: there is nothing more to say
 	bundle            string // directory of config.json and, as a rule, the rootfs
 	pidFile           string
 	consoleSocket     string // gets the terminal
 	preserveFDs       int    // descriptors from 3 on that the command gets
 	noKeyring         bool   // the caller's session keyring stays
 	detach            bool   // do not wait
-	noPivot           bool   // refused
 	process           string // file of a process as in config.json; of exec, as what follows
 	tty               bool
 	cwd, user         string
@@ -67,9 +70,12 @@ var verbs = []struct {
 	{"spec", "bundle/b", "", "write a config.json with every protection", func(o *options, _ *flag.FlagSet) (int, error) { return 0, writeSpec(o.bundle) }},
 }
 
-// define gives f the flags of a list.
-func (o *options) define(f *flag.FlagSet, list string) {
+// parse takes the flags of a list from args. Messages are left to exit.
+func (o *options) parse(list string, args []string) (*flag.FlagSet, error) {
+	f := flag.NewFlagSet("", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
 	places := map[string]any{
+		"root": &o.root, "log": &o.log, "log-format": &o.logFormat, "version": &o.version, "systemd-cgroup": &o.systemd, "debug": &o.debug,
 		"hostname": &o.hostname, "memory": &o.memory, "pids-limit": &o.pids, "cpus": &o.cpus, "without": &o.without,
 		"bundle": &o.bundle, "pid-file": &o.pidFile, "console-socket": &o.consoleSocket, "preserve-fds": &o.preserveFDs,
 		"no-new-keyring": &o.noKeyring, "detach": &o.detach, "no-pivot": &o.noPivot,
@@ -95,33 +101,25 @@ func (o *options) define(f *flag.FlagSet, list string) {
 			}
 		}
 	}
+	return f, f.Parse(args)
 }
 
 // dispatch runs the verb that args name and returns the program's exit status:
 // of a failure that of runc, except that run CMD has those of all steps.
 func dispatch(args []string) (status int, err error) {
-	o := &options{root: stateRoot(), bundle: ".", format: "table", resources: "-"}
+	o := &options{root: stateRoot(), logFormat: "text", bundle: ".", format: "table", resources: "-"}
 	o.runOptions = runOptions{hostname: "container", memory: "64m", pids: 64, cpus: 0.5}
-	var logFile, logFormat string
-	var showVersion, systemd bool
-	f := newFlags()
-	f.StringVar(&o.root, "root", o.root, "")
-	f.StringVar(&logFile, "log", "", "")
-	f.StringVar(&logFormat, "log-format", "text", "")
-	f.BoolVar(&showVersion, "version", false, "")
-	f.BoolVar(&showVersion, "v", false, "")
-	f.Bool("debug", false, "") // there is nothing more to say
-	f.BoolVar(&systemd, "systemd-cgroup", false, "")
-	if err := f.Parse(args); err != nil {
+	f, err := o.parse("root log log-format version/v systemd-cgroup debug", args)
+	if err != nil {
 		return 0, commandError{err, 125}
 	}
-	if err := openLog(logFile, logFormat); err != nil {
+	if err := openLog(o.log, o.logFormat); err != nil {
 		return 0, commandError{err, 1}
 	}
 	switch {
-	case systemd:
-		return 0, commandError{errors.New(noSystemd), 1}
-	case showVersion:
+	case o.systemd:
+		return 0, commandError{errors.New("--systemd-cgroup: " + noSystemd), 1}
+	case o.version:
 		fmt.Printf("containers-from-scratch version %s\ncommit: none\nspec: %s\ngo: %s\n", version, specs.Version, runtime.Version())
 		return 0, nil
 	case f.NArg() == 0:
@@ -137,9 +135,8 @@ func dispatch(args []string) (status int, err error) {
 		if v.name != f.Arg(0) {
 			continue
 		}
-		flags := newFlags()
-		o.define(flags, v.flags)
-		if err = flags.Parse(f.Args()[1:]); err == nil {
+		flags, err := o.parse(v.flags, f.Args()[1:])
+		if err == nil {
 			status, err = v.do(o, flags)
 		}
 		own := map[string]int{"run": 125, "exec": 255}[v.name]
@@ -166,13 +163,6 @@ func printUsage() {
 			fmt.Printf("%13s--%s\n", "", strings.NewReplacer("/", "|-", " ", " --").Replace(v.flags))
 		}
 	}
-}
-
-// newFlags makes a flag set that leaves messages to exit.
-func newFlags() *flag.FlagSet {
-	f := flag.NewFlagSet("", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
-	return f
 }
 
 // one calls do with the id that is the only argument of most verbs.

@@ -51,7 +51,7 @@ func TestStatusesOfFailures(t *testing.T) {
 		{1, "the old root would stay", []string{"create", "--no-pivot", "c"}},
 		{125, "there is none of that name", []string{"run", "--without", "gravity", "true"}},
 		{125, "do not go together", []string{"run", "--bundle", "x", "--memory", "1g", "c"}},
-		{1, "cgroups are not supported: let the engine", []string{"--systemd-cgroup", "state", "c"}},
+		{1, "--systemd-cgroup: systemd's cgroups are not supported", []string{"--systemd-cgroup", "state", "c"}},
 		{1, "neither text nor json", []string{"--log-format", "xml", "state", "c"}},
 	} {
 		status, err := dispatched(append([]string{"--root", root}, c.args...)...)

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime/debug"
@@ -59,9 +60,9 @@ func homeOf(uid uint32) string {
 		return "/"
 	}
 	defer file.Close()
-	for lines := bufio.NewScanner(file); lines.Scan(); {
+	for lines := bufio.NewScanner(io.LimitReader(file, 1<<20)); lines.Scan(); {
 		f := strings.Split(lines.Text(), ":")
-		if len(f) == 7 && f[2] == fmt.Sprint(uid) && f[5] != "" {
+		if len(f) == 7 && f[2] == fmt.Sprint(uid) && f[5] != "" && !strings.ContainsRune(f[5], 0) {
 			return f[5]
 		}
 	}
@@ -72,12 +73,6 @@ func homeOf(uid uint32) string {
 // why not.
 func (c *initHalf) execute() error {
 	p := c.Spec.Process
-	for fd := 3; fd < 3+c.Preserve; fd++ {
-		unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
-	}
-	if c.path == "" {
-		return errors.New("config.json has no process to start")
-	}
 	err := syscall.Exec(c.path, p.Args, p.Env)
 	if errors.Is(err, os.ErrNotExist) {
 		err = fmt.Errorf("%w (the interpreter or loader that it names)", err)

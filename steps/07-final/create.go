@@ -46,6 +46,10 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	preserve, err := preserved(o.preserveFDs)
+	if err != nil {
+		return nil, nil, err
+	}
 	console, err := dialConsole(spec.Process, o.consoleSocket)
 	if err != nil {
 		return nil, nil, err
@@ -58,6 +62,7 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 		return nil, nil, err
 	}
 	s.Bundle, s.Annotations, s.Rootfs, s.Cgroup = bundle, spec.Annotations, spec.Root.Path, group
+	s.NoKeyring = o.noKeyring
 	defer func() {
 		if err != nil {
 			if c != nil {
@@ -79,12 +84,15 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 	}
 	defer listener.Close()
 	own := []*os.File{cmp.Or(console, listener), listener} // where there is no console, some file keeps its place
-	if c, err = reexec(spec, preserved(o.preserveFDs), own, nil); err != nil {
+	if c, err = reexec(spec, preserve, own, nil); err != nil {
 		return s, c, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	if err = group.create(spec.Linux.Resources); err != nil {
-		s.Cgroup = cgroup{} // nothing of it is ours
-	} else {
+		s.Cgroup = cgroup{} // another container's
+		return s, c, err
+	}
+	s.Owned = true // and not before: it could be another's
+	if err = s.save(); err == nil {
 		err = group.add(c.process.Pid)
 	}
 	if err != nil {
@@ -164,12 +172,16 @@ func (s *state) startAddress() unix.Sockaddr {
 	return &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", s.lock.Fd(), startFile)}
 }
 
-// preserved are the n descriptors after the standard ones.
-func preserved(n int) (files []*os.File) {
-	for fd := range n {
-		files = append(files, os.NewFile(uintptr(3+fd), "preserved"))
+// preserved are the n descriptors after the standard ones: the caller's, which
+// execve(2) left open. What this program has opened itself is not among them.
+func preserved(n int) (files []*os.File, err error) {
+	for fd := 3; fd < 3+n; fd++ {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
+			return nil, fmt.Errorf("preserve descriptor %d: the caller has none", fd)
+		}
+		files = append(files, os.NewFile(uintptr(fd), "preserved"))
 	}
-	return files
+	return files, nil
 }
 
 // writePid writes a process number to file, without a newline, as engines read
@@ -201,11 +213,11 @@ func (c *initHalf) awaitStart() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("clear parent death signal: %w", err)
 	}
-	listener := int(c.channel.file.Fd()) + 2 // of the files behind it, see prepare
-	c.channel.file.Close()
-	if c.Exec {
+	if c.Exec { // execve(2) closes the channel
 		return nil
 	}
+	listener := int(c.channel.file.Fd()) + 2 // of the files behind it, see prepare
+	c.channel.file.Close()
 	var fd int
 	err := error(unix.EINTR)
 	for err == unix.EINTR { // Go's own signals

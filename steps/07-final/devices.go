@@ -39,7 +39,7 @@ func (r *rootfs) createDevices(devices []specs.LinuxDevice, userns bool) error {
 	if r.hostDev {
 		return nil
 	}
-	dev, err := r.create("/dev", inRoot, true)
+	dev, err := r.create("/dev", noLinks, true)
 	if err != nil {
 		return fmt.Errorf("open /dev: %w", err)
 	}
@@ -72,7 +72,7 @@ func (r *rootfs) createDevice(d specs.LinuxDevice, userns bool) error {
 	if userns && kind != unix.S_IFIFO {
 		return r.bindDevice(name, kind, number)
 	}
-	dir, err := r.create(path.Dir(name), inRoot, true)
+	dir, err := r.create(path.Dir(name), noLinks, true)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (r *rootfs) bindDevice(name string, kind uint32, number uint64) error {
 	if err != nil {
 		return errors.New("mknod is not permitted, and the host has no such device to bind")
 	}
-	on, err := r.create(name, inRoot, false)
+	on, err := r.create(name, noLinks, false)
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,10 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	if err != nil {
 		return 0, err
 	}
+	preserve, err := preserved(o.preserveFDs)
+	if err != nil {
+		return 0, err
+	}
 	console, err := dialConsole(spec.Process, o.consoleSocket)
 	if err != nil {
 		return 0, err
@@ -45,7 +49,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	if console != nil {
 		own = []*os.File{console}
 	}
-	c, err := reexec(spec, preserved(o.preserveFDs), own, func(pid int) error {
+	c, err := reexec(spec, preserve, own, func(pid int) error {
 		// By now the container's number could be that of a later process.
 		if !s.alive() {
 			return errNotRunning
@@ -60,7 +64,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 		return 0, err
 	}
 	err = c.configure(initConfig{Spec: spec, Exec: true, Seccomp: filter, SeccompFlags: flags,
-		Preserve: o.preserveFDs, ID: id})
+		Keyring: !s.NoKeyring, Preserve: o.preserveFDs, ID: id})
 	if err != nil {
 		return 0, err
 	}

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"time"
 
@@ -46,6 +48,9 @@ func runHook(hook specs.Hook, s specs.State) error {
 	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(stdin), &output, &output
 	command.WaitDelay = time.Second // what it left behind may hold its output open
 	err = command.Run()
+	if errors.Is(err, exec.ErrWaitDelay) { // the hook itself has ended well
+		err = nil
+	}
 	if late := context.Cause(ctx); late != nil {
 		err = late
 	}
@@ -67,6 +72,7 @@ func (c *initHalf) runCreateHooks() error {
 	if err := c.channel.receive("hooks"); err != nil {
 		return err
 	}
+	c.State.Pid = os.Getpid() // as it is seen inside
 	return runHooks("createContainer", given(c.Spec.Hooks).CreateContainer, *c.State)
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -30,7 +31,12 @@ func awaitConfig() (*initHalf, error) {
 		exit(oneLineUsage())
 	}
 	c := &initHalf{channel: newChannel(os.NewFile(uintptr(fd), "channel"))}
-	if err := c.channel.in.Decode(&c.initConfig); err != nil {
+	var text json.RawMessage
+	err := c.channel.in.Decode(&text)
+	if err == nil {
+		err = unmarshal(text, &c.initConfig)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	if c.Inherit { // but the channel, whose end says that init is the command
@@ -127,6 +133,5 @@ func (c *initHalf) openTerminal() error {
 // enterDirectory makes process.cwd the working directory, and makes it where
 // the image has none.
 func (c *initHalf) enterDirectory() error {
-	os.MkdirAll(c.Spec.Process.Cwd, 0o755) // the next line tells
 	return chdirInside(c.Spec.Process.Cwd)
 }

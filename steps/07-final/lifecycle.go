@@ -31,11 +31,23 @@ func start(root, id string) error {
 	if err == nil {
 		err = unix.Connect(fd, s.startAddress())
 	}
+	if err == unix.ECONNREFUSED { // it runs: a start before this one was killed
+		return errors.Join(s.started(nil), fmt.Errorf("cannot start a container that is %s", specs.StateRunning))
+	}
 	if err != nil {
 		return fmt.Errorf("start container %s: %w", id, err)
 	}
+	pidfd, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
 	c := &container{channel: newChannel(os.NewFile(uintptr(fd), startFile))}
-	return s.started(c.release("start"))
+	err = c.release("start")
+	if err != nil { // init ends: then the container is stopped, and not before
+		unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 10000)
+	}
+	return s.started(err)
 }
 
 // started is what follows once init has let go, or failed with err.
@@ -94,12 +106,16 @@ func kill(root, id string, sig unix.Signal, all bool) error {
 	return s.kill(sig, all)
 }
 
-// kill is kill. A container that has no PID namespace of its own does not end
-// with its first process: there SIGKILL goes to all.
+// kill is the same for a state that is known. A container whose process is not
+// the first of its PID namespace does not end with it: there SIGKILL goes to
+// all.
 func (s *state) kill(sig unix.Signal, all bool) error {
 	if sig == unix.SIGKILL && !all {
 		spec, err := s.spec()
-		all = err == nil && !hasNamespace(spec, specs.PIDNamespace)
+		if err == nil {
+			path, listed := findNamespace(spec, specs.PIDNamespace)
+			all = !listed || path != ""
+		}
 	}
 	if all {
 		return s.Cgroup.signal(sig)
@@ -123,6 +139,9 @@ func (s *state) kill(sig unix.Signal, all bool) error {
 // remove deletes a container that is stopped, or with force any, and all that
 // create made for it. What is not there needs no force to be gone.
 func remove(root, id string, force bool) error {
+	if s, err := loadState(root, id); err == nil && force && s.Owned {
+		s.Cgroup.signal(unix.SIGKILL) // who holds the lock may wait for them
+	}
 	s, err := lockState(root, id)
 	if errors.Is(err, errMissing) && force {
 		return nil
@@ -152,10 +171,12 @@ func remove(root, id string, force bool) error {
 // of spec, if it is known; a failure of one is a warning, see config.md,
 // Poststop.
 func (s *state) destroy(spec *specs.Spec) error {
-	if len(s.Cgroup.Dirs) > 0 { // else the state is broken
+	if s.Owned {
 		if err := errors.Join(s.Cgroup.signal(unix.SIGKILL), s.Cgroup.remove()); err != nil {
 			return fmt.Errorf("remove cgroup of container %s: %w", s.ID, err)
 		}
+	} else { // a runtime that was killed may have made it, and nobody is in it
+		s.Cgroup.removeEmpty()
 	}
 	if s.Mount != 0 && s.Mount == mountID(s.Rootfs) {
 		if err := unix.Unmount(s.Rootfs, unix.MNT_DETACH); err != nil {
@@ -183,7 +204,7 @@ func pause(root, id string, frozen bool) error {
 	}
 	defer s.lock.Close()
 	switch {
-	case frozen && s.Status != specs.StateRunning && s.Status != specs.StateCreated:
+	case frozen && s.Status != specs.StateRunning:
 		return fmt.Errorf("cannot pause a container that is %s", s.Status)
 	case !frozen && s.Status != "paused":
 		return fmt.Errorf("cannot resume a container that is %s", s.Status)

@@ -107,8 +107,7 @@ func openRootfs(dir, propagation string, own bool) (*rootfs, error) {
 }
 
 // mountAll makes mounts in their order. What type cgroup becomes depends on the
-// container's cgroup and on whether it has a cgroup namespace. A relative
-// source is one of the working directory, which is the bundle.
+// container's cgroup and on whether it has a cgroup namespace.
 func (r *rootfs) mountAll(mounts []specs.Mount, c cgroup, ownCgroupNS bool) error {
 	defer unix.Umask(unix.Umask(0))
 	for _, m := range mounts {
@@ -137,7 +136,7 @@ func (r *rootfs) mount(m specs.Mount) error {
 	}
 	target := path.Join("/", m.Destination)
 	how := uint64(inRoot)
-	if isBelow(target, "/proc") || isBelow(target, "/sys") {
+	if isBelow(target, "/proc") || isBelow(target, "/sys") || isBelow(target, "/dev") {
 		how = noLinks
 	}
 	mnt, isDir := -1, true

@@ -123,7 +123,11 @@ func socketPair() (ours, theirs *os.File, err error) {
 // configure tells init what to do and waits until the container is prepared
 // and only the command is missing. When init comes to the hooks, it runs them.
 func (c *container) configure(config initConfig, hooks ...func() error) error {
-	if err := c.channel.out.Encode(config); err != nil {
+	text, err := marshal(config)
+	if err == nil {
+		_, err = c.channel.file.Write(text)
+	}
+	if err != nil {
 		return fmt.Errorf("configure init: %w", err)
 	}
 	for _, run := range hooks {

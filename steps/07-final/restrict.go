@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"syscall"
 
@@ -13,6 +14,14 @@ import (
 // one call needs, a later one takes away.
 func (c *initHalf) restrict() error {
 	p := c.Spec.Process
+	if c.path == "" {
+		return errors.New("config.json has no process to start")
+	}
+	for fd := 3; fd < 3+c.Preserve; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("preserve descriptor %d: %w", fd, err)
+		}
+	}
 	if c.Keyring {
 		if err := joinSessionKeyring("_ses." + c.ID); err != nil {
 			return err

@@ -25,6 +25,8 @@ type state struct {
 	specs.State
 	StartTime uint64    `json:"startTime"` // of the process, to know it from a later one of that number
 	Cgroup    cgroup    `json:"cgroup"`
+	Owned     bool      `json:"owned"`     // we made the cgroup, and who is in it is ours
+	NoKeyring bool      `json:"noKeyring"` // exec, too, keeps the caller's
 	Created   time.Time `json:"created"`
 	Rootfs    string    `json:"rootfs"`
 	Owner     int       `json:"owner"` // user id of who created it
@@ -120,20 +122,27 @@ func lockState(root, id string) (*state, error) {
 }
 
 // acquire waits for the lock of the container's directory. It goes with this
-// process.
+// process. A directory that was removed meanwhile is nobody's; a new one of
+// that name is another container's.
 func (s *state) acquire() error {
-	lock, err := os.Open(s.dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s: %w", filepath.Base(s.dir), errMissing)
+	for {
+		lock, err := os.Open(s.dir)
+		if errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s: %w", filepath.Base(s.dir), errMissing)
+		}
+		var locked, there unix.Stat_t
+		if err == nil {
+			err = errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_EX), unix.Fstat(int(lock.Fd()), &locked))
+		}
+		if err != nil {
+			return fmt.Errorf("lock state: %w", err)
+		}
+		if unix.Stat(s.dir, &there) == nil && there.Ino == locked.Ino {
+			s.lock = lock
+			return nil
+		}
+		lock.Close()
 	}
-	if err == nil {
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
-	}
-	if err != nil {
-		return fmt.Errorf("lock state: %w", err)
-	}
-	s.lock = lock
-	return nil
 }
 
 // save writes the state, whole or not at all.

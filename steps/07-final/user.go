@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -70,20 +71,19 @@ func idMap(mappings []specs.LinuxIDMapping) (m []syscall.SysProcIDMap) {
 // setUser gives up what init is: groups first, for the user may not change
 // them. The capabilities stay until they are set: dropBounding saw to that.
 func setUser(u specs.User) error {
-	groups := make([]int, len(u.AdditionalGids))
-	for i, gid := range u.AdditionalGids {
-		groups[i] = int(gid)
+	// All this is done to this thread only, as to the capabilities: execve(2)
+	// ends the others. The functions of package syscall stop every thread.
+	groups := u.AdditionalGids
+	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(unsafe.SliceData(groups))), 0)
+	if errno != 0 && (len(groups) > 0 || errno != unix.EPERM) { // an ordinary user's namespace denies it
+		return fmt.Errorf("set additional groups to %v: %w", groups, errno)
 	}
-	if len(groups) > 0 || maySetGroups() {
-		if err := unix.Setgroups(groups); err != nil {
-			return fmt.Errorf("set additional groups to %v: %w", groups, err)
-		}
+	uid, gid := uintptr(u.UID), uintptr(u.GID)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, gid, gid, gid); errno != 0 {
+		return fmt.Errorf("set group to %d: %w", u.GID, errno)
 	}
-	if err := unix.Setresgid(int(u.GID), int(u.GID), int(u.GID)); err != nil {
-		return fmt.Errorf("set group to %d: %w", u.GID, err)
-	}
-	if err := unix.Setresuid(int(u.UID), int(u.UID), int(u.UID)); err != nil {
-		return fmt.Errorf("set user to %d: %w", u.UID, err)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
+		return fmt.Errorf("set user to %d: %w", u.UID, errno)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +23,7 @@ func readJSON(file string, v any) (text []byte, err error) {
 		text, err = os.ReadFile(file)
 	}
 	if err == nil {
-		err = json.Unmarshal(text, v)
+		err = unmarshal(text, v)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
@@ -60,6 +59,11 @@ func loadSpec(bundle string) (*specs.Spec, []byte, error) {
 	}
 	if !filepath.IsAbs(spec.Root.Path) {
 		spec.Root.Path = filepath.Join(bundle, spec.Root.Path)
+	}
+	for i, m := range spec.Mounts {
+		if o, err := parseMountOptions(m.Options); err == nil && o.bind && !filepath.IsAbs(m.Source) {
+			spec.Mounts[i].Source = filepath.Join(bundle, m.Source)
+		}
 	}
 	return spec, raw, nil
 }
