@@ -114,7 +114,7 @@ var step04 = []Fact{
 		Claim:   "it cannot lift its limits",
 		Holds:   "-----+",
 		Broken:  []string{"without-user,capabilities,seccomp"},
-		Despite: []string{"user", "user,capabilities", "user,seccomp"},
+		Despite: []string{"user"},
 		Because: "the limits are files of root, and until there is a user namespace root inside is root",
 		LookAt:  "who is root inside; no cgroup namespace keeps root from writing",
 		Ours:    []string{"05-user/user.go asRoot"},

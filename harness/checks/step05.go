@@ -46,7 +46,7 @@ var step05 = []Fact{
 		Claim:   "its root has no right over the machine",
 		Holds:   "-----+",
 		Broken:  []string{"without-user,masks", "without-user,capabilities,seccomp"},
-		Despite: []string{"user", "masks", "capabilities,seccomp", "user,seccomp"},
+		Despite: []string{"user", "masks", "capabilities,seccomp"},
 		Because: "a capability counts in the user namespace of its process; the clock, modules and devices belong to the first one",
 		LookAt:  "where the user namespace is made, and what its root is mapped to",
 		Ours:    []string{"05-user/user.go asRoot", "05-user/main.go run"},

@@ -53,7 +53,7 @@ var step06 = []Fact{
 		Claim:   "it gets no packet socket",
 		Holds:   "-----+-+",
 		Broken:  []string{"without-capabilities"},
-		Despite: []string{"user", "seccomp"},
+		Despite: []string{"user"},
 		Because: "CAP_NET_RAW counts in the user namespace that owns the network namespace: in a network of its own, root may listen",
 		LookAt:  "where the user namespace is made, and no network namespace; from step 07 on, which capabilities the command has",
 		Ours:    []string{"05-user/main.go run", "07-final/capabilities.go defaultCapabilities"},

@@ -75,7 +75,9 @@ func setUser(u specs.User) error {
 	// ends the others. The functions of package syscall stop every thread.
 	groups := u.AdditionalGids
 	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(unsafe.SliceData(groups))), 0)
-	if errno != 0 && (len(groups) > 0 || errno != unix.EPERM) { // an ordinary user's namespace denies it
+	// An ordinary user's namespace denies it, and says so: no other refusal may
+	// leave the command the groups of who started it.
+	if errno != 0 && (len(groups) > 0 || errno != unix.EPERM || maySetGroups()) {
 		return fmt.Errorf("set additional groups to %v: %w", groups, errno)
 	}
 	uid, gid := uintptr(u.UID), uintptr(u.GID)
