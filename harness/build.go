@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"containers-from-scratch/harness/sandbox"
 )
@@ -54,8 +55,8 @@ func build(arch string) (built, error) {
 		{"build", "-ldflags=-s -w", "-o", bin, "./steps/...", "./harness/cmd/probe", "./harness/testdata/00-none", "./harness/testdata/broken"},
 		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "checks.test"), "./harness/checks"},
 	}
-	if self := spec().Self; filepath.Dir(self) == b.dir {
-		commands = append(commands, []string{"build", "-o", self, "./harness"})
+	if err := buildSelf(); err != nil {
+		return b, err
 	}
 	for _, args := range commands {
 		if out, err := goTool(arch, args...); err != nil {
@@ -82,6 +83,19 @@ func goTool(arch string, args ...string) (string, error) {
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
+
+// buildSelf compiles the harness for the machine, whose process 1 it is, where
+// this executable is for another one. The machine waits for that.
+var buildSelf = sync.OnceValue(func() error {
+	s := spec()
+	if filepath.Dir(s.Self) != buildDir(s.Arch) {
+		return nil
+	}
+	if out, err := goTool(s.Arch, "build", "-o", s.Self, "./harness"); err != nil {
+		return broke(fmt.Errorf("go build ./harness:\n%s", out))
+	}
+	return nil
+})
 
 // buildProgram turns PROGRAM, a Go package or an executable, into a path.
 func buildProgram(arch, program, dir string) (string, error) {

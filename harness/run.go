@@ -44,6 +44,9 @@ func book(atMost int) *booking {
 		}
 		fmt.Fprintf(os.Stderr, "sandbox %s: %s\n", place.Name(), finding.Reason)
 		b.kind = place.Name()
+		if b.err = buildSelf(); b.err != nil {
+			return
+		}
 		b.start(place, s, min(atMost, sharing(b.kind)))
 	}()
 	return b
