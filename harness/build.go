@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"containers-from-scratch/harness/sandbox"
 )
@@ -64,8 +65,8 @@ func buildTools(arch string) (built, error) {
 		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "checks.test"), "./harness/checks"},
 		{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "final.test"), "./steps/07-final"},
 	}
-	if self := spec().Self; filepath.Dir(self) == b.dir {
-		commands = append(commands, []string{"build", "-o", self, "./harness"})
+	if err := buildSelf(); err != nil {
+		return b, err
 	}
 	for _, args := range commands {
 		if out, err := goTool(arch, args...); err != nil {
@@ -85,6 +86,19 @@ func goTool(arch string, args ...string) (string, error) {
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
+
+// buildSelf compiles the harness for the machine, whose process 1 it is, where
+// this executable is for another one. The machine waits for that.
+var buildSelf = sync.OnceValue(func() error {
+	s := spec()
+	if filepath.Dir(s.Self) != buildDir(s.Arch) {
+		return nil
+	}
+	if out, err := goTool(s.Arch, "build", "-o", s.Self, "./harness"); err != nil {
+		return broke(fmt.Errorf("go build ./harness:\n%s", out))
+	}
+	return nil
+})
 
 // buildProgram turns a program that a variable names, a Go package or an
 // executable, into a path.

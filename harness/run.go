@@ -51,6 +51,9 @@ func bookFor(log io.Writer, atMost int) *booking {
 		}
 		fmt.Fprintf(b.log, "sandbox %s: %s\n", place.Name(), finding.Reason)
 		b.kind = place.Name()
+		if b.err = buildSelf(); b.err != nil {
+			return
+		}
 		b.start(place, s, min(atMost, sharing(b.kind)))
 	}()
 	return b

@@ -140,6 +140,10 @@ func dispatch(args []string) (status int, err error) {
 			continue
 		}
 		flags, err := o.parse(v.flags, f.Args()[1:])
+		if errors.Is(err, flag.ErrHelp) {
+			printUsage()
+			return 0, nil
+		}
 		if err == nil {
 			status, err = v.do(o, flags)
 		}
