@@ -10,8 +10,8 @@ import (
 )
 
 // joinSessionKeyring gives the calling thread a session keyring of that name, a
-// new one unless it may search one that is there. Otherwise the container had the
-// keys of whoever started it: no namespace keeps keyrings apart, see
+// new one unless it may search one that is there. Otherwise the container had
+// the keys of whoever started it: no namespace keeps keyrings apart, see
 // session-keyring(7).
 //
 // A kernel without keyrings has nothing to hide: ENOSYS is no error. Neither is
