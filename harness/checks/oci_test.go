@@ -26,6 +26,7 @@ type oci struct {
 
 // newOCI makes a bundle whose command waits to be killed.
 func newOCI(t *testing.T) *oci {
+	require.Empty(t, pristine.changed()) // what an earlier run left takes a moment to go
 	dir, err := os.MkdirTemp("/box", "oci")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
