@@ -17,7 +17,7 @@ const wordList = "testdata/words.txt"
 
 // TestSpelling asks hunspell about the prose of the texts and of the hints.
 func TestSpelling(t *testing.T) {
-	if err := exec.Command("hunspell", "-D").Run(); err != nil {
+	if err := exec.Command("hunspell", "-d", "en_US", "-D").Run(); err != nil {
 		t.Skip("no spelling is checked without hunspell: sudo apt-get install hunspell hunspell-en-us")
 	}
 	hints, err := filepath.Glob(root + "/harness/hints/*.md")
@@ -52,7 +52,7 @@ func TestSpelling(t *testing.T) {
 // TestSpellingNotices is the control.
 func TestSpellingNotices(t *testing.T) {
 	require.Equal(t, "see  of a  and  in", readable("see `mnt` of a [](https://a.b/c) and pivot_root(2) in 03-mount"))
-	if exec.Command("hunspell", "-D").Run() == nil {
+	if exec.Command("hunspell", "-d", "en_US", "-D").Run() == nil {
 		require.Equal(t, []string{"mispelt"}, misspelt(t, "This is mispelt, and `thsi` is code.", ""))
 	}
 }
