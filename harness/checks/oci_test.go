@@ -136,7 +136,7 @@ func TestARuntimeKilledAtAnyCallLeavesNothing(t *testing.T) {
 					points++
 				}
 			}
-			require.Greater(t, points, 3, "not killed")
+			require.GreaterOrEqual(t, points, 3, "not killed")
 			t.Logf("killed at %d points", points)
 		})
 	}

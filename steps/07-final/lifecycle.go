@@ -144,7 +144,7 @@ func remove(root, id string, force bool) error {
 	}
 	s, err := lockState(root, id)
 	if errors.Is(err, errMissing) && force {
-		return nil
+		return os.RemoveAll(filepath.Join(root, id) + deleted)
 	}
 	if s == nil {
 		return err
@@ -183,7 +183,8 @@ func (s *state) destroy(spec *specs.Spec) error {
 			return fmt.Errorf("unmount root filesystem of container %s: %w", s.ID, err)
 		}
 	}
-	if err := os.RemoveAll(s.dir); err != nil {
+	// At once, so that nobody sees half of it.
+	if err := errors.Join(os.RemoveAll(s.dir+deleted), os.Rename(s.dir, s.dir+deleted), os.RemoveAll(s.dir+deleted)); err != nil {
 		return fmt.Errorf("remove state of container %s: %w", s.ID, err)
 	}
 	if spec != nil {

@@ -39,6 +39,7 @@ type state struct {
 const (
 	stateFile  = "state.json"
 	configFile = "config.json" // as it was at create: later changes of the bundle have no effect
+	deleted    = "~"           // after the directory's name, when it is about to go; no id has it
 	startFile  = "start.sock"  // where init waits for start; there until then
 )
 
