@@ -49,18 +49,27 @@ func (c cgroup) processes() (pids []int, err error) {
 }
 
 // signal sends sig to every process. They stand still meanwhile: else one could
-// fork unseen. SIGKILL is also for a paused container.
+// fork unseen.
 func (c cgroup) signal(sig unix.Signal) error {
+	if sig == unix.SIGKILL {
+		return c.kill()
+	}
 	if pids, err := c.processes(); err != nil || len(pids) == 0 {
 		return err
 	}
-	paused := c.frozen() && sig != unix.SIGKILL                                    // it stays so
-	if sig == unix.SIGKILL && writeCgroup(c.Dirs[""]+"/cgroup.kill", "1") == nil { // since 5.14
-		return c.freeze(false)
-	}
+	paused := c.frozen() // it stays so
 	if err := c.freeze(true); err != nil {
 		return err
 	}
+	_, err := c.signalOnce(sig)
+	if !paused {
+		err = errors.Join(err, c.freeze(false))
+	}
+	return err
+}
+
+// signalOnce sends sig to those who are there now, and tells how many.
+func (c cgroup) signalOnce(sig unix.Signal) (n int, err error) {
 	pids, err := c.processes()
 	for _, pid := range pids {
 		if pid == 0 { // to kill(2) it would be this process's own group
@@ -69,11 +78,22 @@ func (c cgroup) signal(sig unix.Signal) error {
 			err = fmt.Errorf("signal process %d: %w", pid, e)
 		}
 	}
-	if !paused {
-		err = errors.Join(err, c.freeze(false))
-	}
-	if dir := c.Dirs["freezer"]; sig == unix.SIGKILL && dir != "" { // what the container itself has frozen
-		walkCgroups(dir, func(dir string) { writeCgroup(dir+"/freezer.state", "THAWED") })
+	return len(pids), err
+}
+
+// kill kills all, also who is paused or forks meanwhile, and returns when
+// nobody is left.
+func (c cgroup) kill() (err error) {
+	n := 0
+	gone := await(func() bool {
+		writeCgroup(c.Dirs[""]+"/cgroup.kill", "1")                                // since Linux 5.14
+		if n, err = c.signalOnce(unix.SIGKILL); n > 0 && c.Dirs["freezer"] != "" { // v1: who is frozen dies when he thaws
+			walkCgroups(c.Dirs["freezer"], func(dir string) { writeCgroup(dir+"/freezer.state", "THAWED") })
+		}
+		return n == 0 || err != nil
+	})
+	if !gone {
+		return errors.New("kill cgroup: some processes live on")
 	}
 	return err
 }

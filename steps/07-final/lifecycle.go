@@ -139,8 +139,8 @@ func (s *state) kill(sig unix.Signal, all bool) error {
 // remove deletes a container that is stopped, or with force any, and all that
 // create made for it. What is not there needs no force to be gone.
 func remove(root, id string, force bool) error {
-	if s, err := loadState(root, id); err == nil && force && s.Owned {
-		s.Cgroup.signal(unix.SIGKILL) // who holds the lock may wait for them
+	if s, err := loadState(root, id); err == nil && force {
+		s.end() // who holds the lock may wait for it
 	}
 	s, err := lockState(root, id)
 	if errors.Is(err, errMissing) && force {
@@ -157,13 +157,18 @@ func remove(root, id string, force bool) error {
 		if !force {
 			return fmt.Errorf("cannot delete a container that is %s: stop it, or use --force", s.Status)
 		}
-		if pidfd, err := s.open(); err == nil { // destroy kills what else is in the cgroup
-			unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
-			unix.Close(pidfd)
-		}
+		s.end()
 	}
 	spec, _ := s.spec()
 	return s.destroy(spec)
+}
+
+// end kills the container's process. What else is in the cgroup, destroy kills.
+func (s *state) end() {
+	if pidfd, err := s.open(); err == nil {
+		unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+		unix.Close(pidfd)
+	}
 }
 
 // destroy undoes what create made: processes, cgroup, mounts, state, in this
