@@ -56,7 +56,7 @@ var step06 = []Fact{
 		Despite: []string{"user"},
 		Because: "CAP_NET_RAW counts in the user namespace that owns the network namespace: in a network of its own, root may listen",
 		LookAt:  "where the user namespace is made, and no network namespace; from step 07 on, which capabilities the command has",
-		Ours:    []string{"05-user/main.go run", "07-final/capabilities.go defaultCapabilities"},
+		Ours:    []string{"05-user/main.go run", "07-final/spec.go defaultConfig"},
 		Read:    "packet(7), user_namespaces(7), capabilities(7)",
 		Show: func(t *Trial) {
 			t.Expect("packet socket: operation not permitted", t.Run("probe", "sniff").Stdout)

@@ -38,7 +38,7 @@ var step07 = []Fact{
 		Despite: []string{"user"},
 		Because: "the environment is inherited, and passwords are often in it",
 		LookAt:  "what the command's environment is made of",
-		Ours:    []string{"07-final/spec.go defaultSpec", "07-final/command.go execute"},
+		Ours:    []string{"07-final/spec.go defaultConfig", "07-final/command.go execute"},
 		Read:    "environ(7)",
 		Show: func(t *Trial) {
 			r := t.RunWith([]string{"SECRET=of-the-host"}, "sh", "-c", `echo "${SECRET-none} ${HOME}"`)
@@ -52,7 +52,7 @@ var step07 = []Fact{
 		Despite: []string{"keyring", "user,seccomp"},
 		Because: "a session keyring is inherited, and no namespace keeps keyrings apart",
 		LookAt:  "where a session keyring is joined, and whether keyctl is allowed",
-		Ours:    []string{"07-final/keyring.go joinSessionKeyring", "07-final/seccomp_profile.go defaultSeccomp"},
+		Ours:    []string{"07-final/keyring.go joinSessionKeyring", "07-final/spec.go defaultConfig"},
 		Read:    "session-keyring(7), keyrings(7)",
 		Show: func(t *Trial) {
 			keyed := []string{"/probe", "keyed", "a secret of the host"}
@@ -80,7 +80,7 @@ var step07 = []Fact{
 		Despite: []string{"user,capabilities"},
 		Because: "a filter refuses calls by their number and arguments: what is not called cannot have a hole",
 		LookAt:  "the filter, and when it is loaded",
-		Ours:    []string{"07-final/seccomp_profile.go defaultSeccomp", "07-final/seccomp.go loadSeccomp"},
+		Ours:    []string{"07-final/spec.go defaultConfig", "07-final/seccomp.go loadSeccomp"},
 		Read:    "seccomp(2), syscalls(2)",
 		Show: func(t *Trial) {
 			t.Expect("tried", t.Run("probe", "surface").Stdout)
@@ -93,7 +93,7 @@ var step07 = []Fact{
 		Despite: []string{"user,capabilities"},
 		Because: "everybody may make a user namespace, and in it has all capabilities: much code of the kernel is reached only so",
 		LookAt:  "whether the filter allows new namespaces",
-		Ours:    []string{"07-final/seccomp_profile.go defaultSeccomp"},
+		Ours:    []string{"07-final/spec.go defaultConfig"},
 		Read:    "user_namespaces(7), seccomp(2)",
 		Show: func(t *Trial) {
 			t.ExpectNoAccess(t.Run("probe", "nested", "tmpfs"))
@@ -106,7 +106,7 @@ var step07 = []Fact{
 		Despite: []string{"masks", "seccomp"},
 		Because: "in a user namespace proc can be mounted only as covered as it is: what lies over a part of it protects that part",
 		LookAt:  "what of /proc is masked and read-only, and whether new namespaces are allowed",
-		Ours:    []string{"07-final/masks.go defaultMaskedPaths", "07-final/seccomp_profile.go defaultSeccomp"},
+		Ours:    []string{"07-final/spec.go defaultConfig"},
 		Read:    "mount_namespaces(7), proc(5)",
 		Show: func(t *Trial) {
 			t.ExpectNoAccess(t.Run("probe", "nested", "proc"))
@@ -119,7 +119,7 @@ var step07 = []Fact{
 		Despite: []string{"user"},
 		Because: "files of /proc/sys are root's to write, whatever capabilities he has; others tell of the whole machine",
 		LookAt:  "which paths are made read-only and which covered, after the root is changed",
-		Ours:    []string{"07-final/masks.go defaultReadonlyPaths", "07-final/masks.go defaultMaskedPaths", "07-final/masks.go finish"},
+		Ours:    []string{"07-final/spec.go defaultConfig", "07-final/masks.go finish"},
 		Read:    "proc(5), sysfs(5), mount(2)",
 		Show: func(t *Trial) {
 			inside := t.Inside()
@@ -141,7 +141,7 @@ var step07 = []Fact{
 		Despite: []string{"user"},
 		Because: "what is not in the bounding set no execve(2) gives, and a capability in a user namespace still opens much of the kernel",
 		LookAt:  "the five sets of the command",
-		Ours:    []string{"07-final/capabilities.go defaultCapabilities", "07-final/capabilities.go dropBounding", "07-final/capabilities.go apply"},
+		Ours:    []string{"07-final/spec.go defaultConfig", "07-final/capabilities.go dropBounding", "07-final/capabilities.go apply"},
 		Read:    "capabilities(7)",
 		Show: func(t *Trial) {
 			inside := t.Inside()
@@ -159,7 +159,7 @@ var step07 = []Fact{
 		Despite: []string{"capabilities", "user,seccomp"},
 		Because: "who may mount can cover and uncover files, also what masks them",
 		LookAt:  "whether the command has CAP_SYS_ADMIN, and the filter mount(2)",
-		Ours:    []string{"07-final/capabilities.go defaultCapabilities", "07-final/seccomp_profile.go defaultSeccomp"},
+		Ours:    []string{"07-final/spec.go defaultConfig"},
 		Read:    "mount(2), capabilities(7)",
 		Show: func(t *Trial) {
 			t.ExpectNoAccess(t.Sh("probe mount /mnt && echo mounted"))
@@ -172,7 +172,7 @@ var step07 = []Fact{
 		Despite: []string{"user"},
 		Because: "System V objects have numbers for names, which an IPC namespace has its own of",
 		LookAt:  "where the IPC namespace is made",
-		Ours:    []string{"07-final/spec.go defaultSpec"},
+		Ours:    []string{"07-final/spec.go defaultConfig"},
 		Read:    "ipc_namespaces(7), sysvipc(7)",
 		Show: func(t *Trial) {
 			const key = 4711
@@ -193,7 +193,7 @@ var step07 = []Fact{
 		Despite: []string{"user"},
 		Because: "a device node in /dev is the device: a disk can be read past all permissions",
 		LookAt:  "where /dev is mounted and filled",
-		Ours:    []string{"07-final/devices.go defaultDevices", "07-final/mount.go defaultMounts"},
+		Ours:    []string{"07-final/devices.go defaultDevices", "07-final/spec.go defaultConfig"},
 		Read:    "null(4), random(4), tty(4)",
 		Show: func(t *Trial) {
 			if !oneUser() { // whose root may make none
@@ -214,7 +214,7 @@ var step07 = []Fact{
 		Despite: []string{"user,capabilities", "user,devices", "capabilities,devices"},
 		Because: "root may make any node, unless a user namespace or the missing CAP_MKNOD forbids it; and a cgroup says which can be opened",
 		LookAt:  "what the command may make, and which devices its cgroup allows",
-		Ours:    []string{"07-final/devicefilter.go deviceRules", "05-user/user.go asRoot", "07-final/capabilities.go defaultCapabilities"},
+		Ours:    []string{"07-final/devicefilter.go deviceRules", "05-user/user.go asRoot", "07-final/spec.go defaultConfig"},
 		Read:    "mknod(2), capabilities(7), cgroups(7)",
 		Show: func(t *Trial) {
 			t.ExpectNoAccess(t.Run("probe", "node", "1", "11"))

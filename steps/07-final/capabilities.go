@@ -18,19 +18,12 @@ type capabilities struct {
 }
 
 // capabilityNames has each name at the place of its number, from 0.
-const capabilityNames = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP " +
-	"LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO " +
-	"SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE " +
-	"AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON " +
-	"BPF CHECKPOINT_RESTORE"
-
-// defaultCapabilities are what root in a container needs to install and start
-// ordinary services. MKNOD, NET_RAW and AUDIT_WRITE, which docker also gives,
-// are for devices, forged packets and the host's audit log.
-func defaultCapabilities() []string {
-	return []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE",
-		"CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT"}
-}
+const capabilityNames = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID " +
+	"CAP_SETPCAP CAP_LINUX_IMMUTABLE CAP_NET_BIND_SERVICE CAP_NET_BROADCAST CAP_NET_ADMIN CAP_NET_RAW " +
+	"CAP_IPC_LOCK CAP_IPC_OWNER CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_CHROOT CAP_SYS_PTRACE CAP_SYS_PACCT " +
+	"CAP_SYS_ADMIN CAP_SYS_BOOT CAP_SYS_NICE CAP_SYS_RESOURCE CAP_SYS_TIME CAP_SYS_TTY_CONFIG CAP_MKNOD CAP_LEASE " +
+	"CAP_AUDIT_WRITE CAP_AUDIT_CONTROL CAP_SETFCAP CAP_MAC_OVERRIDE CAP_MAC_ADMIN CAP_SYSLOG CAP_WAKE_ALARM " +
+	"CAP_BLOCK_SUSPEND CAP_AUDIT_READ CAP_PERFMON CAP_BPF CAP_CHECKPOINT_RESTORE"
 
 // parseCapabilities translates the names of a configuration. What cannot be
 // granted is left out and returned for a warning, as config.md wants it: names
@@ -44,10 +37,9 @@ func parseCapabilities(c *specs.LinuxCapabilities) (caps capabilities, unknown [
 	known := strings.Fields(capabilityNames)
 	bits := func(names []string) (set uint64) {
 		for _, name := range names {
-			short, prefixed := strings.CutPrefix(name, "CAP_")
-			number := slices.Index(known, short)
+			number := slices.Index(known, name)
 			// EINVAL above /proc/sys/kernel/cap_last_cap, 0 if it is dropped.
-			if prefixed && number >= 0 && inBounding(number) {
+			if number >= 0 && inBounding(number) {
 				set |= 1 << number
 			} else if !slices.Contains(unknown, name) {
 				unknown = append(unknown, name)
@@ -61,7 +53,7 @@ func parseCapabilities(c *specs.LinuxCapabilities) (caps capabilities, unknown [
 	for number, name := range known {
 		if bit := uint64(1) << number; caps.Ambient&^(caps.Permitted&caps.Inheritable)&bit != 0 {
 			caps.Ambient &^= bit
-			unknown = append(unknown, "CAP_"+name)
+			unknown = append(unknown, name)
 		}
 	}
 	return caps, unknown

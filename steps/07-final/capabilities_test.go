@@ -20,9 +20,9 @@ import (
 func TestCapabilityNames(t *testing.T) {
 	names := strings.Fields(capabilityNames)
 	require.Len(t, names, unix.CAP_LAST_CAP+1)
-	for name, number := range map[string]int{"CHOWN": unix.CAP_CHOWN, "SETPCAP": unix.CAP_SETPCAP, "NET_RAW": unix.CAP_NET_RAW,
-		"SYS_ADMIN": unix.CAP_SYS_ADMIN, "SYS_RESOURCE": unix.CAP_SYS_RESOURCE, "MKNOD": unix.CAP_MKNOD, "SETFCAP": unix.CAP_SETFCAP,
-		"SYSLOG": unix.CAP_SYSLOG, "PERFMON": unix.CAP_PERFMON, "BPF": unix.CAP_BPF, "CHECKPOINT_RESTORE": unix.CAP_CHECKPOINT_RESTORE} {
+	for name, number := range map[string]int{"CAP_CHOWN": unix.CAP_CHOWN, "CAP_SETPCAP": unix.CAP_SETPCAP, "CAP_NET_RAW": unix.CAP_NET_RAW,
+		"CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN, "CAP_SYS_RESOURCE": unix.CAP_SYS_RESOURCE, "CAP_MKNOD": unix.CAP_MKNOD, "CAP_SETFCAP": unix.CAP_SETFCAP,
+		"CAP_SYSLOG": unix.CAP_SYSLOG, "CAP_PERFMON": unix.CAP_PERFMON, "CAP_BPF": unix.CAP_BPF, "CAP_CHECKPOINT_RESTORE": unix.CAP_CHECKPOINT_RESTORE} {
 		assert.Equal(t, name, names[number])
 	}
 }
@@ -39,7 +39,7 @@ func TestParseCapabilities(t *testing.T) {
 	})
 	assert.Equal(t, capabilities{Bounding: 1, Effective: 1 << 5, Permitted: 1 << 5, Inheritable: 1 << 3}, caps)
 	assert.Equal(t, []string{"CAP_TEST", "chown", "CAP_", "CAP_CHOWN", "CAP_KILL"}, unknown)
-	_, unknown = parseCapabilities(&specs.LinuxCapabilities{Bounding: defaultCapabilities()})
+	_, unknown = parseCapabilities(defaultSpec(nil).Process.Capabilities)
 	assert.Empty(t, unknown)
 }
 
@@ -93,7 +93,7 @@ func becomeWithCapabilities(user string) error {
 	if err := caps.apply(); err != nil {
 		return err
 	}
-	filter, flags, err := compileSeccomp(defaultSeccomp())
+	filter, flags, err := compileSeccomp(defaultSpec(nil).Linux.Seccomp)
 	if err != nil {
 		return err
 	}

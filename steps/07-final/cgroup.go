@@ -260,14 +260,3 @@ func (c *initHalf) hideCgroup() error {
 	}
 	return nil
 }
-
-// defaultResources are the limits of a container that nobody gave any: 64 MiB
-// without swap, 64 processes, half a CPU, and no devices but the harmless.
-func defaultResources() *specs.LinuxResources {
-	return &specs.LinuxResources{
-		Memory:  &specs.LinuxMemory{Limit: new(int64(64 << 20)), Swap: new(int64(64 << 20))},
-		Pids:    &specs.LinuxPids{Limit: new(int64(64))},
-		CPU:     &specs.LinuxCPU{Quota: new(int64(50000)), Period: new(uint64(100000))},
-		Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}},
-	}
-}

@@ -124,7 +124,7 @@ func TestTheDirectoryOfVersion2IsFirst(t *testing.T) {
 
 func TestACgroupLives(t *testing.T) {
 	c := aCgroup(t, "")
-	require.NoError(t, c.create(defaultResources()))
+	require.NoError(t, c.create(defaultSpec(nil).Linux.Resources))
 	require.Equal(t, "67108864", c.file("memory", "memory.max", "memory.limit_in_bytes"))
 	require.Equal(t, "64", c.file("pids", "pids.max", "pids.max"))
 	require.Contains(t, c.file("cpu", "cpu.max", "cpu.cfs_quota_us"), "50000")
@@ -162,7 +162,7 @@ func TestACgroupThatIsThereIsAnothers(t *testing.T) {
 			_ = os.Remove(filepath.Dir(dir)) // what is left is found by the sandbox
 		}
 	})
-	require.NoError(t, c.create(defaultResources()))
+	require.NoError(t, c.create(defaultSpec(nil).Linux.Resources))
 	require.ErrorIs(t, c.create(nil), os.ErrExist)
 	require.Equal(t, "64", c.file("pids", "pids.max", "pids.max"), "it is as it was")
 	c.removeEmpty() // what is done when a runtime was killed right after create
@@ -173,7 +173,7 @@ func TestACgroupThatIsThereIsAnothers(t *testing.T) {
 
 func TestAFailedCreateLeavesNothing(t *testing.T) {
 	c := aCgroup(t, "")
-	r := defaultResources()
+	r := defaultSpec(nil).Linux.Resources
 	r.Unified = map[string]string{"no.file": "1"}
 	require.Error(t, c.create(r))
 	for _, dir := range c.directories() {
@@ -269,7 +269,7 @@ func TestExecJoinsAContainerThatSharesItsCgroupOut(t *testing.T) {
 
 func TestLimitsGoUpAndDown(t *testing.T) {
 	c := aCgroup(t, "")
-	require.NoError(t, c.create(defaultResources()))
+	require.NoError(t, c.create(defaultSpec(nil).Linux.Resources))
 	swapCounts := c.file("memory", "memory.swap.max", "memory.memsw.limit_in_bytes") != ""
 	for _, step := range []struct{ memory, swap int64 }{
 		{256 << 20, 512 << 20}, {32 << 20, 64 << 20}, {1 << 30, 1 << 30}, {-1, -1}, {16 << 20, 16 << 20}, {-1, 0}, {64 << 20, 0},

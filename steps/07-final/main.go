@@ -40,7 +40,7 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 		return 0, err
 	}
 	if spec.Root != nil {
-		if spec.Root.Path, err = prepareRootfs(); err != nil {
+		if spec.Root.Path, err = prepareRootfs(spec.Mounts); err != nil {
 			return 0, explain(err)
 		}
 	}

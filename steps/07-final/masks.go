@@ -11,22 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultMaskedPaths are the files of /proc and /sys that tell, or let one do,
-// what concerns the whole machine.
-func defaultMaskedPaths() []string {
-	return []string{
-		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
-		"/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
-		"/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
-	}
-}
-
-// defaultReadonlyPaths are those that programs read, and root could change for
-// the whole machine.
-func defaultReadonlyPaths() []string {
-	return []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
-}
-
 // finish does what can only be done when all is mounted, after pivot.
 func (r *rootfs) finish(s *specs.Spec) error {
 	if err := setSysctls(s.Linux.Sysctl); err != nil { // before /proc/sys is read-only

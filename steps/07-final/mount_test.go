@@ -323,8 +323,8 @@ func TestPivotLeavesTheHostBehind(t *testing.T) {
 			}
 			s := &specs.Spec{
 				Root:   &specs.Root{Readonly: true},
-				Mounts: defaultMounts(),
-				Linux: &specs.Linux{RootfsPropagation: test.prop, MaskedPaths: defaultMaskedPaths(), ReadonlyPaths: defaultReadonlyPaths(),
+				Mounts: defaultSpec(nil).Mounts,
+				Linux: &specs.Linux{RootfsPropagation: test.prop, MaskedPaths: defaultSpec(nil).Linux.MaskedPaths, ReadonlyPaths: defaultSpec(nil).Linux.ReadonlyPaths,
 					Sysctl:     map[string]string{"net.ipv4.ip_default_ttl": "33", "kernel/domainname": "domain", "kernel.shmmni": "17"},
 					Namespaces: []specs.LinuxNamespace{{Type: "network"}, {Type: "uts"}, {Type: "ipc"}}},
 			}

@@ -99,7 +99,7 @@ func TestMountsThatCannotBeRight(t *testing.T) {
 	} {
 		require.ErrorContains(t, validateMounts(&specs.Spec{Mounts: []specs.Mount{m}, Linux: &specs.Linux{}}), want)
 	}
-	require.NoError(t, validateMounts(&specs.Spec{Mounts: defaultMounts(), Linux: &specs.Linux{}}))
+	require.NoError(t, validateMounts(&specs.Spec{Mounts: defaultSpec(nil).Mounts, Linux: &specs.Linux{}}))
 	require.ErrorContains(t, validateMounts(&specs.Spec{Linux: &specs.Linux{RootfsPropagation: "x"}}), "unknown rootfsPropagation \"x\"")
 }
 

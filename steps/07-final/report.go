@@ -3,6 +3,7 @@
 package main
 
 import (
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,14 @@ import (
 )
 
 // The verbs that only look.
+
+// version is that of this runtime, in the form that engines parse.
+const version = "1.0.0"
+
+// features says what this runtime can do, see the runtime-spec's features.md.
+//
+//go:embed features.json
+var features string
 
 // printJSON prints what programs read.
 func printJSON(v any) error {

@@ -277,7 +277,7 @@ func randomProfile(random *rand.Rand) *specs.LinuxSeccomp {
 // for all calls, and random ones.
 func TestSeccompFilterIsTheProfile(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	compare(t, defaultSeccomp(), random, true)
+	compare(t, defaultSpec(nil).Linux.Seccomp, random, true)
 	for range 15 {
 		compare(t, randomProfile(random), random, false)
 	}
@@ -328,7 +328,7 @@ func TestSeccompRejects(t *testing.T) {
 		_, _, err := compileSeccomp(&s)
 		assert.ErrorContains(t, err, want, text)
 	}
-	_, _, err := compileSeccompFor(defaultSeccomp(), "riscv64")
+	_, _, err := compileSeccompFor(defaultSpec(nil).Linux.Seccomp, "riscv64")
 	assert.ErrorContains(t, err, "riscv64")
 	huge := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}
 	for i := range 1100 {
@@ -386,12 +386,14 @@ func TestSeccompFarJumps(t *testing.T) {
 // TestDefaultSeccomp wants each name of the profile known and listed once, and
 // the answers to some calls as they are meant.
 func TestDefaultSeccomp(t *testing.T) {
-	s := defaultSeccomp()
+	s := defaultSpec(nil).Linux.Seccomp
 	seen := map[string]bool{}
-	for _, name := range s.Syscalls[0].Names {
-		assert.NotEmpty(t, slowTable()[name], "%s is unknown", name)
-		assert.False(t, seen[name], "%s is listed twice", name)
-		seen[name] = true
+	for _, rule := range s.Syscalls {
+		for _, name := range rule.Names {
+			assert.NotEmpty(t, slowTable()[name], "%s is unknown", name)
+			assert.False(t, seen[name], "%s is listed twice", name)
+			seen[name] = rule.Args == nil
+		}
 	}
 	const (
 		allow = unix.SECCOMP_RET_ALLOW
@@ -457,10 +459,10 @@ func TestLoadSeccomp(t *testing.T) {
 // underSeccomp loads a filter on this thread and returns how calls end.
 func underSeccomp() (ends []string) {
 	enospc, einval := uint(unix.ENOSPC), uint(unix.EINVAL)
-	s := defaultSeccomp()
-	s.Syscalls[0].Names = slices.DeleteFunc(s.Syscalls[0].Names, func(name string) bool {
-		return name == "getcwd" || name == "mkdirat"
-	})
+	s := defaultSpec(nil).Linux.Seccomp
+	for i, rule := range s.Syscalls {
+		s.Syscalls[i].Names = slices.DeleteFunc(rule.Names, func(name string) bool { return name == "getcwd" || name == "mkdirat" })
+	}
 	s.Syscalls = append(s.Syscalls,
 		specs.LinuxSyscall{Names: []string{"mkdirat"}, Action: specs.ActErrno, ErrnoRet: &enospc,
 			Args: []specs.LinuxSeccompArg{{Index: 2, Value: 0o700, Op: specs.OpEqualTo}, {Index: 0, Value: 1<<64 - 100, Op: specs.OpEqualTo}}},
@@ -516,7 +518,7 @@ func TestSeccompClosesOtherABIs(t *testing.T) {
 // BenchmarkCompileSeccomp compiles the default profile as engines list it: for
 // three ABIs.
 func BenchmarkCompileSeccomp(b *testing.B) {
-	s := defaultSeccomp()
+	s := defaultSpec(nil).Linux.Seccomp
 	s.Architectures = []specs.Arch{specs.ArchX86_64, specs.ArchX86, specs.ArchX32}
 	if text, err := os.ReadFile(os.Getenv("SECCOMP_PROFILE")); err == nil {
 		s = &specs.LinuxSeccomp{}
@@ -534,7 +536,7 @@ func BenchmarkCompileSeccomp(b *testing.B) {
 // BenchmarkDefaultSeccomp makes the default profile and compiles it.
 func BenchmarkDefaultSeccomp(b *testing.B) {
 	for b.Loop() {
-		_, _, err := compileSeccompFor(defaultSeccomp(), "amd64")
+		_, _, err := compileSeccompFor(defaultSpec(nil).Linux.Seccomp, "amd64")
 		require.NoError(b, err)
 	}
 }

@@ -3,8 +3,7 @@
 package main
 
 import (
-	"cmp"
-	"encoding/json"
+	_ "embed"
 	"errors"
 	"fmt"
 	"math"
@@ -39,56 +38,43 @@ func (o *runOptions) keeps(protection string) bool {
 	return !slices.Contains(o.without, protection)
 }
 
-// defaultPath is where commands are looked for, if the caller has no PATH.
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// defaultConfig is the config.json of `run CMD` and of `spec`, with comments.
+//
+//go:embed default.jsonc
+var defaultConfig string
 
-// defaultSpec is what `run CMD` and `spec` are made of: a config.json with
-// every protection, see the runtime-spec's config.md and config-linux.md.
-func defaultSpec(command []string) *specs.Spec {
-	capabilities := defaultCapabilities()
-	return &specs.Spec{
-		Version: specs.Version,
-		Process: &specs.Process{
-			Terminal: false,
-			Args:     command,
-			Env:      []string{"PATH=" + cmp.Or(os.Getenv("PATH"), defaultPath), "TERM=" + os.Getenv("TERM"), "HOME=/root"},
-			Cwd:      "/",
-			Capabilities: &specs.LinuxCapabilities{
-				Bounding: capabilities, Effective: capabilities, Permitted: capabilities},
-			NoNewPrivileges: true,
-		},
-		Root:     &specs.Root{Path: "rootfs"},
-		Hostname: "container",
-		Mounts:   defaultMounts(),
-		Linux: &specs.Linux{
-			Namespaces: []specs.LinuxNamespace{
-				{Type: specs.UTSNamespace},
-				{Type: specs.PIDNamespace},
-				{Type: specs.MountNamespace},
-				{Type: specs.CgroupNamespace},
-				{Type: specs.UserNamespace},
-				{Type: specs.NetworkNamespace},
-				{Type: specs.IPCNamespace},
-			},
-			UIDMappings:   defaultMappings(hostID, ids),
-			GIDMappings:   defaultMappings(hostID, ids),
-			Resources:     defaultResources(),
-			Seccomp:       defaultSeccomp(),
-			MaskedPaths:   defaultMaskedPaths(),
-			ReadonlyPaths: defaultReadonlyPaths(),
-		},
+// configText is defaultConfig as JSON, which knows no comments.
+func configText() []byte {
+	var text []byte
+	for line := range strings.Lines(defaultConfig) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "//") {
+			text = append(text, line...)
+		}
 	}
+	return text
+}
+
+// defaultSpec is what `run CMD` is made of. Of the caller's variables the
+// command gets these two.
+func defaultSpec(command []string) *specs.Spec {
+	spec := new(specs.Spec)
+	if err := unmarshal(configText(), spec); err != nil {
+		panic(err) // a test reads it
+	}
+	spec.Process.Args = command
+	for i, name := range []string{"PATH", "TERM"} {
+		if value := os.Getenv(name); value != "" {
+			spec.Process.Env[i] = name + "=" + value
+		}
+	}
+	return spec
 }
 
 // writeSpec writes config.json into a bundle, unless there is one.
 func writeSpec(bundle string) error {
-	text, err := json.MarshalIndent(defaultSpec([]string{"sh"}), "", "  ")
-	if err != nil {
-		return err
-	}
 	f, err := os.OpenFile(filepath.Join(bundle, "config.json"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err == nil {
-		_, err = f.Write(append(text, '\n'))
+		_, err = f.Write(configText())
 		err = errors.Join(err, f.Close())
 	}
 	if err != nil {
@@ -121,29 +107,22 @@ func (o *runOptions) apply(spec *specs.Spec) error {
 		return err
 	}
 	for _, protection := range o.without {
+		withoutNamespace(spec.Linux, specs.LinuxNamespaceType(protection)) // seven are named as theirs
 		switch protection {
 		case "uts":
 			spec.Hostname = ""
-			withoutNamespace(spec.Linux, specs.UTSNamespace)
 		case "pid":
-			withoutNamespace(spec.Linux, specs.PIDNamespace)
 			bindHost(spec, "/proc")
 		case "mount": // nor a root of its own
-			withoutNamespace(spec.Linux, specs.MountNamespace)
 			spec.Root, spec.Mounts = nil, nil
-		case "cgroup":
-			withoutNamespace(spec.Linux, specs.CgroupNamespace)
 		case "user":
-			withoutNamespace(spec.Linux, specs.UserNamespace)
 			spec.Linux.UIDMappings, spec.Linux.GIDMappings = nil, nil
 		case "network":
-			withoutNamespace(spec.Linux, specs.NetworkNamespace)
 			bindHost(spec, "/sys")
 		case "ipc":
-			withoutNamespace(spec.Linux, specs.IPCNamespace)
 			spec.Mounts = slices.DeleteFunc(spec.Mounts, func(m specs.Mount) bool { return m.Type == "mqueue" })
 		case "capabilities":
-			all := describe().Linux.Capabilities
+			all := strings.Fields(capabilityNames)
 			spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
 		case "seccomp":
 			spec.Linux.Seccomp = nil
@@ -185,15 +164,11 @@ func (o *runOptions) limit(r *specs.LinuxResources) error {
 
 // parseSize reads a number of bytes such as 64m.
 func parseSize(size string) (int64, error) {
-	digits, shift := size, 0
-	if last := len(size) - 1; last > 0 {
-		if unit := strings.IndexByte("kmg", size[last]|0x20); unit >= 0 {
-			digits, shift = size[:last], 10*(1+unit)
-		}
-	}
+	digits := strings.TrimRight(size, "kKmMgG")
+	unit, known := map[string]int64{"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[strings.ToLower(size[len(digits):])]
 	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 1 || n > math.MaxInt64>>shift {
+	if err != nil || !known || n < 1 || n > math.MaxInt64/unit {
 		return 0, fmt.Errorf("memory %q is not a number of bytes, with k, m or g", size)
 	}
-	return n << shift, nil
+	return n * unit, nil
 }

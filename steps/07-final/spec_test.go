@@ -3,10 +3,15 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	featurespec "github.com/opencontainers/runtime-spec/specs-go/features"
 	"github.com/stretchr/testify/require"
 )
 
@@ -75,4 +80,63 @@ func TestEachProtectionCanBeLeftOut(t *testing.T) {
 	require.NoError(t, o.apply(spec))
 	require.Empty(t, spec.Linux.Namespaces)
 	require.Equal(t, []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}, spec.Linux.Resources.Devices)
+}
+
+func TestTheDefaultIsThisRuntimes(t *testing.T) {
+	spec := defaultSpec(nil)
+	require.Equal(t, specs.Version, spec.Version)
+	require.Equal(t, defaultMappings(hostID, ids), spec.Linux.UIDMappings)
+	require.Equal(t, defaultMappings(hostID, ids), spec.Linux.GIDMappings)
+	decoder := json.NewDecoder(bytes.NewReader(configText()))
+	decoder.DisallowUnknownFields()
+	require.NoError(t, decoder.Decode(new(specs.Spec)))
+}
+
+// TestFeaturesAreWhatThereIs compares features.json with the code.
+func TestFeaturesAreWhatThereIs(t *testing.T) {
+	var f featurespec.Features
+	decoder := json.NewDecoder(strings.NewReader(features))
+	decoder.DisallowUnknownFields()
+	require.NoError(t, decoder.Decode(&f))
+	require.Equal(t, specs.Version, f.OCIVersionMax)
+	require.Equal(t, version, f.Annotations["containers-from-scratch.version"])
+	require.Equal(t, strings.Fields(capabilityNames), f.Linux.Capabilities)
+	var kinds, archs []string
+	for _, ns := range namespaces {
+		kinds = append(kinds, string(ns.kind))
+	}
+	for _, a := range abis {
+		archs = append(archs, string(a.arch))
+	}
+	require.ElementsMatch(t, kinds, f.Linux.Namespaces)
+	require.ElementsMatch(t, archs, f.Linux.Seccomp.Archs)
+	for _, option := range f.MountOptions {
+		o, err := parseMountOptions([]string{option})
+		require.NoError(t, err)
+		if !slices.Contains([]string{"sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand"}, option) { // the filesystem's
+			require.Empty(t, o.data)
+		}
+	}
+	for _, a := range mountAttributes {
+		require.Subset(t, f.MountOptions, []string{a.on, a.off, "r" + a.on, "r" + a.off})
+	}
+	for _, action := range f.Linux.Seccomp.Actions {
+		_, err := seccompAction(specs.LinuxSeccompAction(action), nil)
+		require.NoError(t, err)
+	}
+	for _, operator := range f.Linux.Seccomp.Operators {
+		require.Contains(t, seccompOperators, specs.LinuxSeccompOperator(operator))
+	}
+	require.Len(t, f.Linux.Seccomp.Operators, len(seccompOperators))
+	for _, flag := range f.Linux.Seccomp.SupportedFlags {
+		_, err := seccompFlags([]specs.LinuxSeccompFlag{specs.LinuxSeccompFlag(flag)})
+		require.NoError(t, err)
+	}
+}
+
+// BenchmarkDefaultSpec reads the default configuration.
+func BenchmarkDefaultSpec(b *testing.B) {
+	for b.Loop() {
+		defaultSpec(nil)
+	}
 }

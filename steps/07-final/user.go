@@ -121,7 +121,7 @@ func runAsRoot() (status int, err error) {
 // belongs to us, and returns its directory. In the copy that the container's
 // user namespace gets, mounts are locked: what is read-only stays so, see
 // mount_namespaces(7).
-func prepareRootfs() (dir string, err error) {
+func prepareRootfs(mounts []specs.Mount) (dir string, err error) {
 	dir = staging + "/merged"
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return "", fmt.Errorf("create mount namespace: %w", err)
@@ -146,7 +146,7 @@ func prepareRootfs() (dir string, err error) {
 		return dir, nil
 	}
 	if err == nil {
-		err = removeLinks()
+		err = removeLinks(mounts)
 	}
 	if err == nil && privileged() {
 		err = handOver()
@@ -157,8 +157,8 @@ func prepareRootfs() (dir string, err error) {
 // removeLinks removes the links that the root filesystem has where something
 // is to be mounted: /proc -> ../proc would lead outside. It removes them in the
 // layer that takes the writes; those of a bundle stay, and create refuses them.
-func removeLinks() error {
-	for _, m := range defaultMounts() {
+func removeLinks(mounts []specs.Mount) error {
+	for _, m := range mounts {
 		name := m.Destination[1:]
 		if _, err := os.Readlink(name); err != nil || strings.Contains(name, "/") {
 			continue // no link, or below one of the others
