@@ -48,23 +48,13 @@ func (c cgroup) processes() (pids []int, err error) {
 	return pids, err
 }
 
-// signal sends sig to every process. They stand still meanwhile: else one could
-// fork unseen.
+// signal sends sig to every process. Only SIGKILL also reaches who forks
+// meanwhile.
 func (c cgroup) signal(sig unix.Signal) error {
 	if sig == unix.SIGKILL {
 		return c.kill()
 	}
-	if pids, err := c.processes(); err != nil || len(pids) == 0 {
-		return err
-	}
-	paused := c.frozen() // it stays so
-	if err := c.freeze(true); err != nil {
-		return err
-	}
 	_, err := c.signalOnce(sig)
-	if !paused {
-		err = errors.Join(err, c.freeze(false))
-	}
 	return err
 }
 

@@ -102,15 +102,8 @@ func (r *rootfs) mask(on int) error {
 	return attach(mnt, on)
 }
 
-// sysctlPath is the file below /proc/sys that name stands for. As with
-// sysctl(8), the first separator tells which it is: net.ipv4.conf.eth0/1.mtu
-// and net/ipv4/conf/eth0.1/mtu are the same.
-func sysctlPath(name string) string {
-	if i := strings.IndexAny(name, "./"); i >= 0 && name[i] == '.' {
-		return strings.NewReplacer(".", "/", "/", ".").Replace(name)
-	}
-	return name
-}
+// sysctlPath is the file below /proc/sys that name stands for.
+func sysctlPath(name string) string { return strings.ReplaceAll(name, ".", "/") }
 
 // sysctlNamespace is the namespace whose own the sysctl in that file is, ""
 // when it is the machine's.

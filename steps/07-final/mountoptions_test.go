@@ -111,8 +111,6 @@ func TestSysctlsAreTheContainersAlone(t *testing.T) {
 	}{
 		{"net.ipv4.ip_forward", "net/ipv4/ip_forward", "network"},
 		{"net/ipv4/ip_forward", "net/ipv4/ip_forward", "network"},
-		{"net.ipv4.conf.eth0/1.forwarding", "net/ipv4/conf/eth0.1/forwarding", "network"},
-		{"net/ipv4/conf/eth0.1/forwarding", "net/ipv4/conf/eth0.1/forwarding", "network"},
 		{"kernel.shmmax", "kernel/shmmax", "ipc"},
 		{"kernel.msgmni", "kernel/msgmni", "ipc"},
 		{"kernel/sem", "kernel/sem", "ipc"},

@@ -98,7 +98,8 @@ func (c *initHalf) configureNetwork() error {
 	if path, listed := findNamespace(c.Spec, specs.NetworkNamespace); !listed || path != "" {
 		return nil
 	}
-	err := setLoopbackUp()
+	// In each network namespace, lo is the first.
+	err := netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: 1}})
 	if err == nil && c.Connected {
 		err = configureEth0()
 	}
@@ -106,21 +107,6 @@ func (c *initHalf) configureNetwork() error {
 		return fmt.Errorf("configure lo and eth0: %w", err)
 	}
 	return nil
-}
-
-// setLoopbackUp sets lo up, see netdevice(7).
-func setLoopbackUp() error {
-	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(socket)
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	lo.SetUint16(unix.IFF_UP)
-	return unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, lo)
 }
 
 // configureEth0 gives eth0 its address, and all else goes over the bridge.

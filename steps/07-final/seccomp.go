@@ -56,8 +56,8 @@ var abis = []abi{
 //     does not stop what is unknown here; one that lists what it allows does.
 //   - For one call, a rule without args beats those with; of these the first
 //     that holds is taken. A rule that repeats the default action is none.
-//   - When a rule has several args with one index, each of its args is a rule
-//     of its own: "or", not "and".
+//   - A rule with two args of one index is refused: libseccomp would want both
+//     to hold, runc one of them.
 //   - Unless the default action lets calls pass, numbers above the highest that
 //     the profile names give ENOSYS. After it libc tries an older call, but
 //     EPERM it believes.
@@ -79,31 +79,31 @@ func compileSeccompFor(s *specs.LinuxSeccomp, goarch string) (filter []unix.Sock
 			return nil, 0, fmt.Errorf("seccomp: unknown architecture %q", arch)
 		}
 	}
-	if flags, err = seccompFlags(s.Flags); err != nil {
-		return nil, 0, err
+	for _, name := range s.Flags {
+		flag, known := seccompFlags[name]
+		if !known {
+			return nil, 0, fmt.Errorf("seccomp: unknown flag %q", name)
+		}
+		flags |= flag
 	}
-	otherwise, err := seccompAction(s.DefaultAction, s.DefaultErrnoRet)
-	if err != nil {
+	p := &program{table: make(map[string][]string, 512)}
+	if p.otherwise, err = seccompAction(s.DefaultAction, s.DefaultErrnoRet); err != nil {
 		return nil, 0, fmt.Errorf("seccomp: defaultAction: %w", err)
 	}
-	rules, err := seccompRules(s.Syscalls)
-	if err != nil {
+	if p.rules, err = seccompRules(s.Syscalls); err != nil {
 		return nil, 0, err
 	}
-
-	p := &program{table: make(map[string]string, 512), rules: rules, otherwise: otherwise}
 	for line := range strings.Lines(syscallTable) {
-		name, numbers, _ := strings.Cut(line, " ")
-		p.table[name] = numbers
+		fields := strings.Fields(line)
+		p.table[fields[0]] = fields
 	}
-	// The code begins with the native ABI and is written from its end.
-	start := p.ret(unix.SECCOMP_RET_KILL_PROCESS)
-	for i := len(abis) - 1; i >= 0; i-- {
-		if a := abis[i]; i != native && a.arch != specs.ArchX32 && slices.Contains(s.Architectures, a.arch) {
-			start = p.dispatch(a, s.Architectures, start)
+	// The code is written from its end.
+	next := p.ret(unix.SECCOMP_RET_KILL_PROCESS)
+	for i, a := range slices.Backward(abis) {
+		if i == native || a.arch != specs.ArchX32 && slices.Contains(s.Architectures, a.arch) {
+			next = p.dispatch(a, slices.Contains(s.Architectures, specs.ArchX32), next)
 		}
 	}
-	p.dispatch(abis[native], s.Architectures, start)
 	p.load(4, ^uint32(0)) // arch of struct seccomp_data
 	if len(p.code) > unix.BPF_MAXINSNS {
 		return nil, 0, fmt.Errorf("seccomp: the profile makes a filter of %d instructions, the kernel takes %d",
@@ -128,53 +128,42 @@ func loadSeccomp(filter []unix.SockFilter, flags uintptr) error {
 	return nil
 }
 
-// seccompFlags translates the flags of a profile.
-func seccompFlags(names []specs.LinuxSeccompFlag) (flags uintptr, err error) {
-	for _, name := range names {
-		switch name {
-		case specs.LinuxSeccompFlagLog:
-			flags |= unix.SECCOMP_FILTER_FLAG_LOG
-		case specs.LinuxSeccompFlagSpecAllow:
-			flags |= unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
-		case "SECCOMP_FILTER_FLAG_TSYNC": // execve(2) leaves no other thread
-		case specs.LinuxSeccompFlagWaitKillableRecv: // is about SCMP_ACT_NOTIFY
-		default:
-			return 0, fmt.Errorf("seccomp: unknown flag %q", name)
-		}
-	}
-	return flags, nil
+// seccompFlags are those of a profile, as seccomp(2) has them.
+var seccompFlags = map[specs.LinuxSeccompFlag]uintptr{
+	specs.LinuxSeccompFlagLog:              unix.SECCOMP_FILTER_FLAG_LOG,
+	specs.LinuxSeccompFlagSpecAllow:        unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+	specs.LinuxSeccompFlagWaitKillableRecv: 0, // is about SCMP_ACT_NOTIFY
+	"SECCOMP_FILTER_FLAG_TSYNC":            0, // execve(2) leaves no other thread
 }
 
-// seccompAction translates an action to what a filter returns.
+// seccompActions are what a filter returns. SCMP_ACT_NOTIFY is not among them:
+// it would need an agent to ask.
+var seccompActions = map[specs.LinuxSeccompAction]uint32{
+	specs.ActErrno:       unix.SECCOMP_RET_ERRNO,
+	specs.ActTrace:       unix.SECCOMP_RET_TRACE,
+	specs.ActKill:        unix.SECCOMP_RET_KILL_THREAD,
+	specs.ActKillThread:  unix.SECCOMP_RET_KILL_THREAD,
+	specs.ActKillProcess: unix.SECCOMP_RET_KILL_PROCESS,
+	specs.ActTrap:        unix.SECCOMP_RET_TRAP,
+	specs.ActLog:         unix.SECCOMP_RET_LOG,
+	specs.ActAllow:       unix.SECCOMP_RET_ALLOW,
+}
+
+// seccompAction translates an action, two of which take an errno.
 func seccompAction(action specs.LinuxSeccompAction, errnoRet *uint) (ret uint32, err error) {
-	limit := uint(0) // of its data
-	switch action {
-	case specs.ActErrno:
-		ret, limit = unix.SECCOMP_RET_ERRNO, 4095 // the kernel's highest errno
-	case specs.ActTrace:
-		ret, limit = unix.SECCOMP_RET_TRACE, unix.SECCOMP_RET_DATA
-	case specs.ActKill, specs.ActKillThread:
-		ret = unix.SECCOMP_RET_KILL_THREAD
-	case specs.ActKillProcess:
-		ret = unix.SECCOMP_RET_KILL_PROCESS
-	case specs.ActTrap:
-		ret = unix.SECCOMP_RET_TRAP
-	case specs.ActLog:
-		ret = unix.SECCOMP_RET_LOG
-	case specs.ActAllow:
-		ret = unix.SECCOMP_RET_ALLOW
-	default: // SCMP_ACT_NOTIFY would need an agent to ask
-		return 0, fmt.Errorf("action %q is not supported", action)
-	}
+	ret, known := seccompActions[action]
+	takes := ret == unix.SECCOMP_RET_ERRNO || ret == unix.SECCOMP_RET_TRACE
 	switch {
-	case errnoRet == nil && limit == 0:
-		return ret, nil
-	case errnoRet == nil:
-		return ret | uint32(unix.EPERM), nil
-	case limit == 0 || *errnoRet > limit:
+	case !known:
+		return 0, fmt.Errorf("action %q is not supported", action)
+	case errnoRet != nil && (!takes || *errnoRet > 4095): // the kernel's highest
 		return 0, fmt.Errorf("%s takes no errno %d", action, *errnoRet)
+	case errnoRet != nil:
+		return ret | uint32(*errnoRet), nil
+	case takes:
+		return ret | uint32(unix.EPERM), nil
 	}
-	return ret | uint32(*errnoRet), nil
+	return ret, nil
 }
 
 // passes tells whether a filter that returns ret lets the call happen.
@@ -192,36 +181,28 @@ type seccompRule struct {
 	ret        uint32
 }
 
-// seccompOperators are those of a condition.
-var seccompOperators = []specs.LinuxSeccompOperator{specs.OpNotEqual, specs.OpLessThan, specs.OpLessEqual,
-	specs.OpEqualTo, specs.OpGreaterEqual, specs.OpGreaterThan, specs.OpMaskedEqual}
-
 // seccompRules checks the entries of a profile and translates their actions.
 func seccompRules(syscalls []specs.LinuxSyscall) ([]seccompRule, error) {
-	rules := make([]seccompRule, 0, len(syscalls))
+	var rules []seccompRule
 	for _, s := range syscalls {
 		ret, err := seccompAction(s.Action, s.ErrnoRet)
 		if err == nil && len(s.Names) == 0 {
 			err = errors.New("no name")
 		}
-		var seen, twice uint // a bit for each argument
-		for _, arg := range s.Args {
-			if arg.Index > 5 || !slices.Contains(seccompOperators, arg.Op) {
+		for i, arg := range s.Args {
+			if _, known := seccompOperators[arg.Op]; !known || arg.Index > 5 {
 				err = fmt.Errorf("unknown argument %d or operator %q", arg.Index, arg.Op)
 			}
-			twice |= seen & (1 << arg.Index)
-			seen |= 1 << arg.Index
+			if slices.ContainsFunc(s.Args[:i], func(a specs.LinuxSeccompArg) bool { return a.Index == arg.Index }) {
+				err = fmt.Errorf("two conditions on argument %d are not supported: make two rules", arg.Index)
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("seccomp: rule for %v: %w", s.Names, err)
 		}
-		if twice == 0 {
-			rules = append(rules, seccompRule{s.Names, s.Args, ret})
-			continue
-		}
-		for i := range s.Args {
-			rules = append(rules, seccompRule{s.Names, s.Args[i : i+1], ret})
-		}
+		rules = append(rules, seccompRule{s.Names, s.Args, ret})
 	}
+	// Those without conditions come first.
+	slices.SortStableFunc(rules, func(a, b seccompRule) int { return min(len(a.conditions), 1) - min(len(b.conditions), 1) })
 	return rules, nil
 }

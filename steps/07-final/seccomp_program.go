@@ -3,9 +3,9 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -17,7 +17,7 @@ import (
 type program struct {
 	code []unix.SockFilter
 
-	table     map[string]string // of syscallTable
+	table     map[string][]string // lines of syscallTable
 	rules     []seccompRule
 	otherwise uint32 // default action
 }
@@ -65,23 +65,22 @@ type numbers struct {
 	at   int
 }
 
-// dispatch writes the part for calls through a, among architectures, and the
-// jump to it. For others, the program goes on at next.
-func (p *program) dispatch(a abi, architectures []specs.Arch, next int) int {
-	ranges, beyond := p.ranges(a, 0)
+// dispatch writes the part for calls through a, on amd64 those of x32 among
+// them, and the jump to it. For others, the program goes on at next.
+func (p *program) dispatch(a abi, x32 bool, next int) int {
+	ranges := p.ranges(a, 0)
 	if a.arch == specs.ArchX86_64 {
-		if x32 := abis[1]; slices.Contains(architectures, x32.arch) {
-			more, _ := p.ranges(x32, x32Bit)
-			ranges = append(ranges, more...)
+		beyond := ranges[len(ranges)-1].at
+		if x32 {
+			ranges = append(ranges, p.ranges(abis[1], x32Bit)...)
 		} else {
 			ranges = append(ranges, numbers{x32Bit, p.ret(unix.SECCOMP_RET_KILL_PROCESS)})
 		}
 		// A tracer writes -1 over the number of a call that it suppresses.
 		ranges = append(ranges, numbers{0xffffffff, beyond})
 	}
-	if at := p.search(ranges); at < len(p.code)-1 { // found, not written here
-		p.emit(unix.BPF_JMP|unix.BPF_JA, uint32(len(p.code)-1-at))
-	}
+	at := p.search(ranges)
+	p.emit(unix.BPF_JMP|unix.BPF_JA, uint32(len(p.code)-1-at))
 	start := p.load(0, ^uint32(0)) // nr of struct seccomp_data
 	return p.jump(unix.BPF_JEQ, a.audit, start, next)
 }
@@ -97,117 +96,117 @@ func (p *program) search(ranges []numbers) int {
 	return p.jump(unix.BPF_JGE, ranges[middle].from, above, below)
 }
 
-// ranges writes the code that looks at the arguments of calls through a, whose
-// numbers begin at base. It returns what is done for which number, and for
-// those beyond the highest that the profile names.
-func (p *program) ranges(a abi, base uint32) (ranges []numbers, beyond int) {
-	// Numbers, each with the place of a rule in the lower half.
-	entries := make([]uint64, 0, 512)
-	rules := p.rules
-	highest := -1
-	for i, rule := range p.rules {
+// ranges writes what is done with calls through a, whose numbers begin at base.
+func (p *program) ranges(a abi, base uint32) []numbers {
+	otherwise := p.ret(p.otherwise)
+	calls := make(map[uint32]int, 512) // where the code for a number is
+	add := func(number uint32, rule seccompRule) {
+		no, listed := calls[number]
+		if !listed {
+			no = otherwise
+		}
+		calls[number] = p.rule(rule, a.narrow, no)
+	}
+	for _, rule := range slices.Backward(p.rules) { // the first one counts
 		for _, name := range rule.names {
-			if number := p.number(name, a.column); number >= 0 {
-				highest = max(highest, number)
-				entries = append(entries, uint64(base)<<32+uint64(number)<<32|uint64(i))
+			if number, known := p.number(name, a.column); known {
+				add(base+number, rule)
 			}
-			if number := p.number(name, multiplexerColumn); number >= 0 && a.arch == specs.ArchX86 {
-				if part, sensible := rule.part(uint64(p.number(name, multiplexerColumn+1))); sensible {
-					entries = append(entries, uint64(number)<<32|uint64(len(rules)))
-					rules = append(rules, part)
-				}
+			if number, known := p.number(name, multiplexerColumn); known && a.arch == specs.ArchX86 {
+				part, _ := p.number(name, multiplexerColumn+1)
+				add(number, rule.part(uint64(part), p.otherwise))
 			}
 		}
 	}
-	entries = slices.DeleteFunc(entries, func(e uint64) bool { return rules[uint32(e)].ret == p.otherwise })
-	slices.Sort(entries)
 
-	otherwise := p.ret(p.otherwise)
+	ranges := []numbers{{base, otherwise}}
 	put := func(from uint32, at int) { // in ascending order
-		if last := len(ranges) - 1; last >= 0 && ranges[last].from == from {
-			ranges = ranges[:last] // was empty
-		}
-		if last := len(ranges) - 1; last < 0 || ranges[last].at != at {
+		if last := &ranges[len(ranges)-1]; last.from == from {
+			last.at = at
+		} else if last.at != at {
 			ranges = append(ranges, numbers{from, at})
 		}
 	}
-	put(base, otherwise)
-	for len(entries) > 0 {
-		number, same := uint32(entries[0]>>32), 1
-		for same < len(entries) && uint32(entries[same]>>32) == number {
-			same++
+	after := base
+	for _, number := range slices.Sorted(maps.Keys(calls)) {
+		put(number, calls[number])
+		after = number + 1
+		if _, listed := calls[after]; !listed {
+			put(after, otherwise)
 		}
-		always := slices.IndexFunc(entries[:same], func(e uint64) bool { return len(rules[uint32(e)].conditions) == 0 })
-		if always >= 0 {
-			put(number, p.ret(rules[uint32(entries[always])].ret))
-		} else {
-			at := otherwise
-			for _, e := range slices.Backward(entries[:same]) {
-				rule, no := rules[uint32(e)], at
-				at = p.ret(rule.ret)
-				for _, condition := range slices.Backward(rule.conditions) {
-					at = p.condition(condition, a.narrow, at, no)
-				}
-			}
-			put(number, at)
-		}
-		put(number+1, otherwise)
-		entries = entries[same:]
 	}
-	beyond = otherwise
-	if highest >= 0 && !passes(p.otherwise) {
-		beyond = p.ret(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))
-		put(base+uint32(highest)+1, beyond)
+	if after != base && !passes(p.otherwise) {
+		put(after, p.ret(unix.SECCOMP_RET_ERRNO|uint32(unix.ENOSYS)))
 	}
-	return ranges, beyond
+	return ranges
 }
 
-// number looks up a number of the call name in the table, or returns -1.
-func (p *program) number(name string, column int) int {
-	numbers := p.table[name]
-	for range column - 1 {
-		_, numbers, _ = strings.Cut(numbers, " ")
+// number looks up a number of the call name in the table.
+func (p *program) number(name string, column int) (number uint32, known bool) {
+	if line := p.table[name]; column < len(line) {
+		n, err := strconv.ParseUint(line[column], 10, 32)
+		return uint32(n), err == nil
 	}
-	text, _, _ := strings.Cut(strings.TrimSuffix(numbers, "\n"), " ")
-	if text == "" || text == "-" {
-		return -1
-	}
-	number, _ := strconv.Atoi(text) // a test reads them all
-	return number
-}
-
-// condition writes the comparison that c asks for, which goes to yes or to no.
-// A program has registers of 32 bits, so it compares the halves.
-func (p *program) condition(c specs.LinuxSeccompArg, narrow bool, yes, no int) int {
-	if c.Op == specs.OpNotEqual || c.Op == specs.OpLessThan || c.Op == specs.OpLessEqual {
-		yes, no = no, yes // of the opposite
-	}
-	op, value, mask := uint16(unix.BPF_JEQ), c.Value, ^uint64(0)
-	switch c.Op {
-	case specs.OpGreaterThan, specs.OpLessEqual:
-		op = unix.BPF_JGT
-	case specs.OpGreaterEqual, specs.OpLessThan:
-		op = unix.BPF_JGE
-	case specs.OpMaskedEqual:
-		mask, value = c.Value, c.ValueTwo&c.Value
-	}
-	low := uint32(16 + 8*c.Index) // args of struct seccomp_data, little-endian
-	p.jump(op, uint32(value), yes, no)
-	at := p.load(low, uint32(mask))
-	if narrow || mask>>32 == 0 {
-		return at
-	}
-	at = p.jump(unix.BPF_JEQ, uint32(value>>32), at, no)
-	if op != unix.BPF_JEQ {
-		p.jump(unix.BPF_JGT, uint32(value>>32), yes, at)
-	}
-	return p.load(low+4, uint32(mask>>32))
+	return 0, false
 }
 
 // part returns the rule for the older call that has r's as its part. A filter
 // cannot see the part's arguments, which are in memory: what r grants on
 // conditions is not granted, what it refuses is refused.
-func (r seccompRule) part(part uint64) (rule seccompRule, sensible bool) {
-	return seccompRule{ret: r.ret, conditions: []specs.LinuxSeccompArg{{Op: specs.OpEqualTo, Value: part}}},
-		len(r.conditions) == 0 || !passes(r.ret)
+func (r seccompRule) part(part uint64, otherwise uint32) seccompRule {
+	if len(r.conditions) > 0 && passes(r.ret) {
+		r.ret = otherwise
+	}
+	return seccompRule{ret: r.ret, conditions: []specs.LinuxSeccompArg{{Op: specs.OpEqualTo, Value: part}}}
+}
+
+// rule writes what r asks for; where its conditions do not hold, it goes to no.
+func (p *program) rule(r seccompRule, narrow bool, no int) int {
+	if r.ret == p.otherwise { // then it is none
+		return no
+	}
+	at := p.ret(r.ret)
+	for _, c := range slices.Backward(r.conditions) {
+		at = p.condition(c, narrow, at, no)
+	}
+	return at
+}
+
+// seccompOperators are those of a condition: the jump that a program has, and
+// whether the opposite is meant.
+var seccompOperators = map[specs.LinuxSeccompOperator]struct {
+	jump     uint16
+	opposite bool
+}{
+	specs.OpEqualTo:      {unix.BPF_JEQ, false},
+	specs.OpNotEqual:     {unix.BPF_JEQ, true},
+	specs.OpGreaterThan:  {unix.BPF_JGT, false},
+	specs.OpLessEqual:    {unix.BPF_JGT, true},
+	specs.OpGreaterEqual: {unix.BPF_JGE, false},
+	specs.OpLessThan:     {unix.BPF_JGE, true},
+	specs.OpMaskedEqual:  {unix.BPF_JEQ, false},
+}
+
+// condition writes the comparison that c asks for, which goes to yes or to no.
+// A program has registers of 32 bits, so it compares the halves.
+func (p *program) condition(c specs.LinuxSeccompArg, narrow bool, yes, no int) int {
+	op := seccompOperators[c.Op]
+	if op.opposite {
+		yes, no = no, yes
+	}
+	value, mask := c.Value, ^uint64(0)
+	if c.Op == specs.OpMaskedEqual {
+		mask, value = c.Value, c.ValueTwo&c.Value
+	}
+	low := uint32(16 + 8*c.Index) // args of struct seccomp_data, little-endian
+	p.jump(op.jump, uint32(value), yes, no)
+	at := p.load(low, uint32(mask))
+	if narrow || mask>>32 == 0 {
+		return at
+	}
+	at = p.jump(unix.BPF_JEQ, uint32(value>>32), at, no)
+	if op.jump != unix.BPF_JEQ {
+		p.jump(unix.BPF_JGT, uint32(value>>32), yes, at)
+	}
+	return p.load(low+4, uint32(mask>>32))
 }

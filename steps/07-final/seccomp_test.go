@@ -152,23 +152,21 @@ func (p profile) evaluate(c call) uint32 {
 
 // holds tells whether the arguments of c are as args says.
 func holds(args []specs.LinuxSeccompArg, c call, arch specs.Arch) bool {
-	indexes := map[uint]bool{}
-	and, or := true, false
 	for _, arg := range args {
-		indexes[arg.Index] = true
 		have, value, two := c.args[arg.Index], arg.Value, arg.ValueTwo
 		if arch == specs.ArchX86 || arch == specs.ArchARM {
 			have, value, two = have&0xffffffff, value&0xffffffff, two&0xffffffff
 		}
-		result := map[specs.LinuxSeccompOperator]bool{
+		if !map[specs.LinuxSeccompOperator]bool{
 			specs.OpNotEqual: have != value, specs.OpEqualTo: have == value,
 			specs.OpLessThan: have < value, specs.OpLessEqual: have <= value,
 			specs.OpGreaterThan: have > value, specs.OpGreaterEqual: have >= value,
 			specs.OpMaskedEqual: have&value == two&value,
-		}[arg.Op]
-		and, or = and && result, or || result
+		}[arg.Op] {
+			return false
+		}
 	}
-	return and || or && len(indexes) < len(args)
+	return true
 }
 
 var machines = []string{"amd64", "386", "arm64", "arm"}
@@ -260,11 +258,11 @@ func randomProfile(random *rand.Rand) *specs.LinuxSeccomp {
 			rule.Names = append(rule.Names, name())
 		}
 		rule.Action, rule.ErrnoRet = action()
-		for range random.IntN(4) {
+		for _, index := range random.Perm(6)[:random.IntN(4)] {
 			value := func() uint64 {
 				return []uint64{0, uint64(random.IntN(10)), random.Uint64(), uint64(random.Uint32()), 1 << random.IntN(64)}[random.IntN(5)]
 			}
-			rule.Args = append(rule.Args, specs.LinuxSeccompArg{Index: uint(random.IntN(6)), Value: value(), ValueTwo: value(),
+			rule.Args = append(rule.Args, specs.LinuxSeccompArg{Index: uint(index), Value: value(), ValueTwo: value(),
 				Op: []specs.LinuxSeccompOperator{specs.OpNotEqual, specs.OpLessThan, specs.OpLessEqual, specs.OpEqualTo,
 					specs.OpGreaterEqual, specs.OpGreaterThan, specs.OpMaskedEqual}[random.IntN(7)]})
 		}
@@ -322,6 +320,8 @@ func TestSeccompRejects(t *testing.T) {
 			"args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}]}`: "unknown argument 6",
 		`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_TRAP",
 			"args": [{"index": 1, "value": 1, "op": "X"}]}]}`: `operator "X"`,
+		`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_TRAP",
+			"args": [{"index": 1, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 1, "value": 2, "op": "SCMP_CMP_EQ"}]}]}`: "make two rules",
 	} {
 		var s specs.LinuxSeccomp
 		require.NoError(t, json.Unmarshal([]byte(text), &s))

@@ -15,9 +15,7 @@ import (
 func TestSignalByName(t *testing.T) {
 	for name, want := range map[string]unix.Signal{
 		"9": 9, "KILL": 9, "SIGKILL": 9, "kill": 9, "sigKill": 9, "TERM": 15, "15": 15,
-		"IO": 29, "POLL": 29, "SIGIOT": 6, "ABRT": 6, "CLD": 17, "CHLD": 17,
-		"SIGRTMIN": 34, "SIGRTMIN+0": 34, "SIGRTMIN+3": 37, "rtmin+30": 64,
-		"RTMAX": 64, "RTMAX-1": 63, "SIGRTMAX-30": 34, "1": 1, "64": 64, "33": 33,
+		"IO": 29, "ABRT": 6, "CHLD": 17, "1": 1, "37": 37, "64": 64,
 	} {
 		got, err := signalByName(name)
 		require.NoError(t, err, name)
@@ -26,7 +24,7 @@ func TestSignalByName(t *testing.T) {
 	var accepted []string
 	for _, name := range []string{
 		"", "0", "65", "256", "265", "-9", "+9", "9 ", " 9", "0x9", "SIG", "SIGSIGKILL", "SIG9", "KILLER", "K",
-		"RTMIN+31", "RTMAX-31", "RTMIN-1", "RTMAX+1", "RTMIN+", "RTMIN+-1", "RTMIN++1", "RTMIN+x", "RTMIN1", "SIGKILL\x00",
+		"RTMIN", "RTMIN+3", "SIGKILL\x00",
 	} {
 		if sig, err := signalByName(name); err == nil {
 			accepted = append(accepted, fmt.Sprintf("%q: %d", name, sig))
@@ -36,7 +34,7 @@ func TestSignalByName(t *testing.T) {
 }
 
 func FuzzSignal(f *testing.F) {
-	for _, s := range []string{"9", "KILL", "SIGKILL", "SIGRTMIN+3", "rtmax-1", "RTMIN+", "sig", "ſigkill"} {
+	for _, s := range []string{"9", "KILL", "SIGKILL", "RTMIN+3", "sig", "ſigkill"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

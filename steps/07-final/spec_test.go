@@ -129,8 +129,7 @@ func TestFeaturesAreWhatThereIs(t *testing.T) {
 	}
 	require.Len(t, f.Linux.Seccomp.Operators, len(seccompOperators))
 	for _, flag := range f.Linux.Seccomp.SupportedFlags {
-		_, err := seccompFlags([]specs.LinuxSeccompFlag{specs.LinuxSeccompFlag(flag)})
-		require.NoError(t, err)
+		require.Contains(t, seccompFlags, specs.LinuxSeccompFlag(flag))
 	}
 }
 
