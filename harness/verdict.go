@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"containers-from-scratch/harness/sandbox"
 )
 
 // A tally follows the output of `go test -v` and counts what ends there.
@@ -196,8 +199,8 @@ func runTests(m *booking, b built, pattern string, t *tally) (status int, err er
 	return t.add(shares)
 }
 
-// runFinal runs the tests that step 07 has of its own, which try its parts, in
-// the first machine, and adds what came of them to t. They are for a machine's
+// runFinal runs the tests that step 07 has of its own, which try its parts, dealt
+// out to the machines, and adds what came of them to t. They are for a machine's
 // root: an ordinary user's sandbox skips them.
 func runFinal(m *booking, b built, t *tally) (status int, err error) {
 	if m.kind == "user" {
@@ -205,25 +208,71 @@ func runFinal(m *booking, b built, t *tally) (status int, err error) {
 		t.skips = append(t.skips, failure{"TestsOfStep07sOwn", []string{"they are for root"}, 0})
 		return 0, nil
 	}
+	names, err := ownTests("steps/07-final")
+	if err != nil {
+		return 0, broke(err)
+	}
+	shares := make([]share, m.count())
+	var group sync.WaitGroup
+	for i := range shares {
+		var dealt []string
+		for j := i; j < len(names); j += len(shares) {
+			dealt = append(dealt, names[j])
+		}
+		shares[i].raw = t.raw
+		group.Go(func() { shares[i].runOwn(m, b, dealt, i) })
+	}
+	group.Wait()
+	sandbox := t.sandbox
+	status, err = t.add(shares)
+	t.sandbox = sandbox // which these tests do not tell
+	return status, err
+}
+
+var testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+
+// ownTests are the names of the tests in a package's directory.
+func ownTests(dir string) (names []string, err error) {
+	files, _ := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range testFunction.FindAllSubmatch(text, -1) {
+			names = append(names, string(m[1]))
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no test in %s", dir)
+	}
+	return names, nil
+}
+
+// runOwn runs those of step 07's own tests that have these names in machine i.
+// What its parts say is for the tests' eyes, and may hold what moves a cursor: it
+// is shown quoted, and only of tests that do not come to their end.
+func (s *share) runOwn(m *booking, b built, names []string, i int) {
 	job := b.job()
 	job.Files["/box/final.test"] = filepath.Join(b.dir, "final.test")
 	job.Dir = "/box/docs/steps/07-final"
-	job.Args = []string{"/box/final.test", "-test.v", "-test.timeout=10m"}
+	job.Args = []string{"/box/final.test", "-test.v", "-test.timeout=10m", "-test.run=^(" + strings.Join(names, "|") + ")$"}
 	job.Timeout = 11 * time.Minute
-	own := &tally{raw: t.raw}
-	read, write := io.Pipe()
-	done := make(chan struct{})
-	go func() { own.read(read); close(done) }()
-	job.Stdout, job.Stderr = write, os.Stderr
-	status, err = m.run(job)
-	write.Close()
-	<-done
-	t.passed, t.failed, t.skipped = t.passed+own.passed, t.failed+own.failed, t.skipped+own.skipped
-	t.failures, t.skips = append(t.failures, own.failures...), append(t.skips, own.skips...)
-	if len(own.open) > 0 {
-		t.failures = append(t.failures, failure{own.open[0], []string{"it did not end"}, 0})
+	var said bytes.Buffer
+	s.follow(m, i, job, &said)
+	missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return s.places[name] > 0 })
+	if len(s.open)+len(missing) == 0 {
+		return
 	}
-	return status, err
+	did := failure{strings.Join(missing, " "), []string{fmt.Sprintf("not tried, or not to the end: status %d", s.status)}, 0}
+	if len(s.open) > 0 {
+		did.name = s.open[0]
+	}
+	for line := range strings.Lines(said.String()) {
+		did.lines = append(did.lines, strings.Trim(strconv.Quote(strings.TrimSpace(line)), `"`))
+	}
+	s.failed++
+	s.failures = append(s.failures, did)
 }
 
 // A share is what one machine is to do of the tests, and what came of it.
@@ -238,10 +287,6 @@ func (s *share) run(m *booking, b built, pattern string, i, n int) {
 	job := b.job()
 	job.Args = []string{"/box/checks.test", "-test.v", "-test.timeout=20m", "-test.run=" + pattern}
 	job.Env = append(job.Env, fmt.Sprintf("MACHINE=%d/%d", i+1, n))
-	read, write := io.Pipe()
-	done := make(chan struct{})
-	go func() { s.read(read); close(done) }()
-	job.Stdout, job.Stderr = write, os.Stderr
 	job.Timeout = 25 * time.Minute // the tests' own comes first, and names the test
 	if s.live != nil {
 		ended, err := s.live.prepare(&job)
@@ -251,12 +296,21 @@ func (s *share) run(m *booking, b built, pattern string, i, n int) {
 		}
 		defer ended()
 	}
-	s.status, s.err = m.runIn(i, job)
-	write.Close()
-	<-done
+	s.follow(m, i, job, os.Stderr)
 	if s.live != nil && (s.failed > 0 || s.err != nil || s.status != 0) {
 		s.live.stop() // the others, too: one failure is enough
 	}
+}
+
+// follow runs a job of tests in machine i and reads what it says.
+func (s *share) follow(m *booking, i int, job sandbox.Job, stderr io.Writer) {
+	read, write := io.Pipe()
+	done := make(chan struct{})
+	go func() { s.read(read); close(done) }()
+	job.Stdout, job.Stderr = write, stderr
+	s.status, s.err = m.runIn(i, job)
+	write.Close()
+	<-done
 }
 
 // harm grades how a share ended: well, with failures, before its end, in the
