@@ -101,7 +101,7 @@ func (m *mutantMachine) batch(jobs []mutants.Job, files map[string]string) error
 			job.Files[at] = path
 		}
 		job.Args = []string{"/box/checks.test", "-test.timeout=0", "-test.run=^TestMutants$"}
-		job.Env = append(job.Env, "MUTANTS="+string(list))
+		job.Env = append(job.Env, "MUTANTS="+string(list), "STORM=full") // or an error path would not be tried
 		job.Timeout = time.Hour
 		read, write := io.Pipe()
 		done := make(chan []string)

@@ -58,6 +58,19 @@ func observeHost() host {
 			h["file"] = append(h["file"], filepath.Join(dir, e.Name()))
 		}
 	}
+	if os.Getenv("SANDBOX_CGROUP") != "none" { // else the tree is the machine's, and others use it too
+		for _, tree := range cgroupTrees() {
+			h["cgroup"] = appendCgroups(h["cgroup"], tree)
+		}
+	}
+	h.observeWhatSettles()
+	return h
+}
+
+// observeWhatSettles reads anew what a program that has ended may still have, for
+// a moment: processes, interfaces and their routes.
+func (h host) observeWhatSettles() {
+	h["interface"], h["process"] = nil, nil
 	var bridges []string
 	links, _ := probe.Interfaces()
 	for _, l := range links {
@@ -71,15 +84,9 @@ func observeHost() host {
 	h["route"] = slices.DeleteFunc(routes, func(route string) bool {
 		return slices.ContainsFunc(bridges, func(dev string) bool { return strings.HasSuffix(route, dev) })
 	})
-	if os.Getenv("SANDBOX_CGROUP") != "none" { // else the tree is the machine's, and others use it too
-		for _, tree := range cgroupTrees() {
-			h["cgroup"] = appendCgroups(h["cgroup"], tree)
-		}
-	}
 	for _, p := range processes() {
 		h["process"] = append(h["process"], fmt.Sprintf("%d %s", p.pid, p.name))
 	}
-	return h
 }
 
 // cgroupTrees are the roots of the hierarchies: one in version 2, several mounts
@@ -169,14 +176,12 @@ var settling = 2 * time.Second
 // changed tells what of the machine is not as it was: "+" for new, "-" for
 // gone. What is left of a program after its end can only change as long as a
 // process of it is about to end, or an interface about to go with its
-// namespace: for these it waits. One worker of the kernel takes all network
+// namespace: for these it waits, and looks at nothing else meanwhile, since that
+// would keep the kernel from it. One worker of the kernel takes all network
 // namespaces away, those of the whole machine, and may be behind for a while.
 func (before host) changed() []string {
-	for start := time.Now(); ; time.Sleep(2 * time.Millisecond) {
-		after := observeHost()
-		if before.equal(after) {
-			return nil
-		}
+	after := observeHost()
+	for start := time.Now(); !before.equal(after); {
 		diff := before.difference(after)
 		wait := time.Duration(0)
 		for _, line := range diff {
@@ -190,7 +195,28 @@ func (before host) changed() []string {
 		if time.Since(start) >= wait {
 			return diff
 		}
+		now, looking := host{}, time.Duration(0)
+		for ok := false; !ok && time.Since(start) < wait; ok = before.settled(now) {
+			time.Sleep(max(between(looking), time.Since(start)/8))
+			begun := time.Now()
+			now.observeWhatSettles()
+			looking = time.Since(begun)
+		}
+		after = observeHost()
 	}
+	return nil
+}
+
+// between is how long to wait until the next look, when the last one took that
+// long: in a machine without KVM, which has one slow CPU, whoever looks all the
+// time keeps what it waits for from happening.
+func between(looking time.Duration) time.Duration { return max(2*time.Millisecond, 3*looking) }
+
+// settled compares what observeWhatSettles reads.
+func (before host) settled(after host) bool {
+	return !slices.ContainsFunc([]string{"interface", "route", "process"}, func(kind string) bool {
+		return !slices.Equal(before[kind], after[kind])
+	})
 }
 
 // equal compares without go-cmp's reflection, which took a third of the time of

@@ -32,9 +32,10 @@ var mounts = []Fact{
 	},
 }
 
-// insideMount is the last mount on target that the command sees.
+// insideMount is the last mount on target that the command sees. What lies on the
+// host is all the same to its options.
 func (t *Trial) insideMount(target string) probe.Mount {
-	return *orEmpty(lastOn(t.Inside().Mounts, target))
+	return *orEmpty(lastOn(t.shared().Mounts, target))
 }
 
 // mountOn is the last mount of the host on target, nil when there is none.

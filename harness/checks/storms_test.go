@@ -22,15 +22,6 @@ import (
 // newest is the program of the last step: it makes more than all others.
 func newest() Program { return ours(Steps[len(Steps)-1]) }
 
-// storm is how many runs a storm has: n, but a tenth in the vm, where a run
-// takes some 200 ms without KVM. STORM=full means n everywhere.
-func storm(n int) int {
-	if os.Getenv("SANDBOX_KIND") == "vm" && os.Getenv("STORM") != "full" {
-		return n / 10
-	}
-	return n
-}
-
 // TestAHundredInARow runs a hundred containers one after the other.
 func TestAHundredInARow(t *testing.T) {
 	tryHere(t)

@@ -218,13 +218,14 @@ var errPatience = errors.New("not in time")
 // after gone is closed (nil: never).
 func waitFor[T any](get func() T, ok func(T) bool, gone <-chan struct{}) (T, error) {
 	deadline := time.After(patience)
-	for tick := time.NewTicker(2 * time.Millisecond); ; {
+	for {
 		last := false
 		select {
 		case <-gone:
 			last = true
 		default:
 		}
+		begun := time.Now()
 		value := get()
 		if ok(value) {
 			return value, nil
@@ -233,7 +234,7 @@ func waitFor[T any](get func() T, ok func(T) bool, gone <-chan struct{}) (T, err
 			return value, errors.New("and then its end")
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(between(time.Since(begun))):
 		case <-deadline:
 			return value, errPatience
 		}

@@ -52,24 +52,39 @@ const hold = unix.Errno(1 << 16)
 // all its processes, goes through decide, and returns its status. started, which
 // may be nil, is told its number.
 func supervise(nr uint32, decide act, started func(pid int), words ...string) (status int, err error) {
+	if err := listen(decide, nr); err != nil {
+		return 0, err
+	}
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return runSupervised(cmd, started)
+}
+
+// listen lets each use of these system calls, by all that this goroutine starts
+// from now on, go through decide.
+func listen(decide act, calls ...uint32) error {
 	runtime.LockOSThread() // the filter is this thread's, and its children's
 	// Go's fork keeps its processor until the child's execve(2), which may have to
 	// be answered.
 	runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
-	listener, err := install([]unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: nr, Jt: 0, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-	}, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}}
+	for i, nr := range calls { // to the last line, or on
+		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: nr, Jt: uint8(len(calls) - i)})
+	}
+	filter = append(filter,
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
+	listener, err := install(filter, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	unix.CloseOnExec(listener)
 	go answerCalls(listener, decide)
+	return nil
+}
 
-	cmd := exec.Command(words[0], words[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+// runSupervised runs a program, and returns its status as a shell does.
+func runSupervised(cmd *exec.Cmd, started func(pid int)) (status int, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return 0, err
@@ -115,79 +130,141 @@ func answerCalls(listener int, decide act) {
 	}
 }
 
-// fail runs a program of which the Nth use of one system call fails with EPERM,
-// or as in "mount=EINVAL", or, when N is 0, all with ENOSYS. Its status is the
-// program's. "sendto" are requests by netlink for a change, "sendto=GET" those
-// for knowledge, which fail from the Nth on; "cgroup" is write(2) to a file of a
-// cgroup.
-func fail(args []string) error {
-	name, word, _ := strings.Cut(args[0], "=")
-	nr, ok := denials[name]
+// A fault is one system call that fails: its Nth use with EPERM, or as in
+// "mount=EINVAL", or, when N is 0, all with ENOSYS. "sendto" are requests by
+// netlink for a change, "sendto=GET" those for knowledge, which fail from the Nth
+// on; "cgroup" is write(2) to a file of a cgroup.
+type fault struct {
+	name, word string
+	nr         uint32
+	nth        int
+	used       atomic.Int32
+}
+
+func newFault(name string) (*fault, error) {
+	f := &fault{}
+	f.name, f.word, _ = strings.Cut(name, "=")
+	nr, ok := denials[f.name]
 	if !ok {
-		return fmt.Errorf("fail %s: not in the list", name)
+		return nil, fmt.Errorf("fail %s: not in the list", f.name)
 	}
-	errno := unix.EPERM
-	if word == "EINVAL" {
-		errno = unix.EINVAL
+	f.nr = nr
+	return f, nil
+}
+
+// is tells whether a call is a use of the fault's.
+func (f *fault) is(call notice) bool {
+	return call.nr == int32(f.nr) && (f.name != "sendto" || asksOnly(call) == (f.word == "GET")) && (f.name != "cgroup" || toCgroup(call))
+}
+
+// decide is the fault's act.
+func (f *fault) decide(call notice) (unix.Errno, func()) {
+	if !f.is(call) {
+		return 0, nil
 	}
-	nth, err := strconv.Atoi(args[1])
-	if err != nil {
-		return err
-	}
-	var n atomic.Int32
-	status, err := supervise(nr, func(call notice) (unix.Errno, func()) {
-		if name == "sendto" && asksOnly(call) != (word == "GET") || name == "cgroup" && !toCgroup(call) {
-			return 0, nil
-		}
-		again := func() { n.Add(-1) }
-		switch now := int(n.Add(1)); {
-		case nth == 0:
-			return unix.ENOSYS, again
-		case now == nth, now > nth && word == "GET": // who asks may ask again
-			return errno, again
-		}
+	again := func() { f.used.Add(-1) }
+	switch now := int(f.used.Add(1)); {
+	case f.nth == 0:
+		return unix.ENOSYS, again
+	case now != f.nth && (now < f.nth || f.word != "GET"): // who asks may ask again
 		return 0, again
-	}, nil, args[2:]...)
+	case f.word == "EINVAL":
+		return unix.EINVAL, again
+	}
+	return unix.EPERM, again
+}
+
+// happened tells whether the program came to it.
+func (f *fault) happened() bool { return int(f.used.Load()) >= max(1, f.nth) }
+
+// fail runs a program with a fault. Its status is the program's.
+func fail(args []string) error {
+	f, err := newFault(args[0])
 	if err != nil {
 		return err
 	}
-	if n.Load() == 0 || int(n.Load()) < nth { // it came to no such use
+	if f.nth, err = strconv.Atoi(args[1]); err != nil {
+		return err
+	}
+	status, err := supervise(f.nr, f.decide, nil, args[2:]...)
+	if err != nil {
+		return err
+	}
+	if !f.happened() {
 		status = never
 	}
 	os.Exit(status)
 	return nil
 }
 
-// refuse runs a program again and again: one system call fails the first time,
-// the second, and so on, and at last always, as on a kernel without it. It says
-// "CALL is refused" when each time the program ended as its contract says, before
-// the command ran; else, how it ended instead, or that the call is not used.
+// refuse runs a program once to count its uses of some system calls, and then
+// again and again: of each call the last use fails, then one STRIDE before it, and
+// so on, and at last all, as on a kernel without it. It says "CALL is refused" when each time the
+// program ended as its contract says, before the command ran; else, how it ended
+// instead, or that the call is not used. One process does all: another for each
+// run would take as long as the run.
 func refuse(args []string) error {
-	for n := 1; ; n++ {
-		status, err := refusal(args[0], n, args[1:])
-		if status == never && n == 1 {
-			fmt.Println(args[0], "is not used")
-			return nil
-		} else if status == never {
-			_, err = refusal(args[0], 0, args[1:])
-			if err == nil {
-				fmt.Println(args[0], "is refused")
-			}
-			return err
-		}
+	var faults []*fault
+	var calls []uint32
+	stride, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	names, words := strings.Split(args[1], ","), args[2:]
+	for _, name := range names {
+		f, err := newFault(name)
 		if err != nil {
 			return err
 		}
+		faults, calls = append(faults, f), append(calls, f.nr)
 	}
+	var current atomic.Pointer[fault] // nil: they are counted
+	if err := listen(func(call notice) (unix.Errno, func()) {
+		if f := current.Load(); f != nil {
+			return f.decide(call)
+		}
+		for _, f := range faults {
+			if f.is(call) {
+				f.used.Add(1)
+				return 0, func() { f.used.Add(-1) }
+			}
+		}
+		return 0, nil
+	}, calls...); err != nil {
+		return err
+	}
+	if _, err := runSupervised(exec.Command(words[0], words[1:]...), nil); err != nil {
+		return err
+	}
+	for i, f := range faults {
+		uses := int(f.used.Load())
+		if uses == 0 {
+			fmt.Println(names[i], "is not used")
+			continue
+		}
+		current.Store(f)
+		for f.nth = uses; ; f.nth = max(0, f.nth-stride) {
+			f.used.Store(0)
+			if err := refusal(names[i], f, words); err != nil {
+				return err
+			}
+			if f.nth == 0 {
+				break
+			}
+		}
+		fmt.Println(names[i], "is refused")
+	}
+	return nil
 }
 
 // refusal is one run of refuse; its error says what was not as it should be.
-func refusal(call string, n int, words []string) (status int, err error) {
+func refusal(name string, f *fault, words []string) error {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command("/proc/self/exe", append([]string{"fail", call, strconv.Itoa(n)}, words...)...)
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-		return 0, err
+	status, err := runSupervised(cmd, nil)
+	if err != nil {
+		return err
 	}
 	said := 0
 	for line := range strings.Lines(stderr.String()) {
@@ -195,11 +272,10 @@ func refusal(call string, n int, words []string) (status int, err error) {
 			said++
 		}
 	}
-	status = cmd.ProcessState.ExitCode()
-	if status != 125 || said != 1 || stdout.Len() > 0 {
-		return status, fmt.Errorf("%s %d: status %d, said %q and %q", call, n, status, stdout.String(), stderr.String())
+	if f.happened() && (status != 125 || said != 1 || stdout.Len() > 0) {
+		return fmt.Errorf("%s %d: status %d, said %q and %q", name, f.nth, status, stdout.String(), stderr.String())
 	}
-	return status, nil
+	return nil
 }
 
 // killed runs a program that SIGKILL ends at its Nth use of one system call, which

@@ -70,7 +70,7 @@ var verbs = map[string]func(args []string) error{
 	"shm":          shm,          // KEY [TEXT]: print what a segment of shared memory holds, or make it hold TEXT
 	"surface":      surface,      // print which calls of the kernel's rarer ones come through to it
 	"killed":       killed,       // SYSCALL N PROG [ARG...]: run PROG, which SIGKILL ends at its Nth SYSCALL
-	"refuse":       refuse,       // SYSCALL PROG [ARG...]: run PROG until each SYSCALL has failed once
+	"refuse":       refuse,       // N SYSCALL,... PROG [ARG...]: run PROG until each Nth use of SYSCALL has failed
 }
 
 func main() {
