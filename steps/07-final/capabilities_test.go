@@ -93,7 +93,7 @@ func becomeWithCapabilities(user string) error {
 	if err := caps.apply(); err != nil {
 		return err
 	}
-	filter, flags, err := compileSeccomp(defaultSpec(nil).Linux.Seccomp)
+	filter, flags, err := compileSeccompFor(defaultSpec(nil).Linux.Seccomp, runtime.GOARCH)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 		return nil, nil, err
 	}
 	dropLabels(spec)
-	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
+	filter, flags, err := compileSeccomp(spec.Linux)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -58,15 +58,13 @@ func (r *rootfs) createDevices(devices []specs.LinuxDevice, userns bool) error {
 // createDevice makes d, by mknod(2) or, where that is refused as to every user
 // namespace, by a bind mount of the host's.
 func (r *rootfs) createDevice(d specs.LinuxDevice, userns bool) error {
-	kind, number := uint32(unix.S_IFCHR), unix.Mkdev(uint32(d.Major), uint32(d.Minor))
-	switch d.Type {
-	case "c", "u":
-	case "b":
-		kind = unix.S_IFBLK
-	case "p":
-		kind, number = unix.S_IFIFO, 0 // whatever d says
-	default:
+	kind, known := map[string]uint32{"c": unix.S_IFCHR, "u": unix.S_IFCHR, "b": unix.S_IFBLK, "p": unix.S_IFIFO}[d.Type]
+	if !known {
 		return fmt.Errorf("unknown type %q", d.Type)
+	}
+	number := unix.Mkdev(uint32(d.Major), uint32(d.Minor))
+	if kind == unix.S_IFIFO {
+		number = 0 // whatever d says
 	}
 	name := path.Join("/", d.Path)
 	if userns && kind != unix.S_IFIFO {
@@ -77,19 +75,13 @@ func (r *rootfs) createDevice(d specs.LinuxDevice, userns bool) error {
 		return err
 	}
 	defer unix.Close(dir)
-	permissions, uid, gid := uint32(0o666), -1, -1 // -1 leaves it as it is
+	permissions := uint32(0o666)
 	if d.FileMode != nil {
 		permissions = uint32(*d.FileMode) & 0o7777 // docker's has the type, too
 	}
-	if d.UID != nil {
-		uid = int(*d.UID)
-	}
-	if d.GID != nil {
-		gid = int(*d.GID)
-	}
 	switch err := unix.Mknodat(dir, path.Base(name), kind|permissions, int(number)); err {
 	case nil:
-		return unix.Fchownat(dir, path.Base(name), uid, gid, unix.AT_SYMLINK_NOFOLLOW)
+		return unix.Fchownat(dir, path.Base(name), int(given(d.UID)), int(given(d.GID)), unix.AT_SYMLINK_NOFOLLOW)
 	case unix.EEXIST:
 		return matchFile(dir, path.Base(name), kind, number)
 	case unix.EPERM:

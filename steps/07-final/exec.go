@@ -30,7 +30,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 		return 0, err
 	}
 	dropLabels(spec)
-	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
+	filter, flags, err := compileSeccomp(spec.Linux)
 	if err != nil {
 		return 0, err
 	}

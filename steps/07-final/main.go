@@ -35,7 +35,7 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 	if err := o.apply(spec); err != nil {
 		return 0, err
 	}
-	filter, flags, err := compileSeccomp(spec.Linux.Seccomp)
+	filter, flags, err := compileSeccomp(spec.Linux)
 	if err != nil {
 		return 0, err
 	}

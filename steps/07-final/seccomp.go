@@ -47,7 +47,15 @@ var abis = []abi{
 	{specs.ArchARM, "arm", unix.AUDIT_ARCH_ARM, 5, true},
 }
 
-// compileSeccomp translates a profile to a filter for loadSeccomp. What the
+// compileSeccomp makes of the profile of linux, if there is one, a filter for
+// loadSeccomp.
+func compileSeccomp(linux *specs.Linux) (filter []unix.SockFilter, flags uintptr, err error) {
+	profile := linux.Seccomp
+	linux.Seccomp = nil // init is told the filter: to read a profile takes time
+	return compileSeccompFor(profile, runtime.GOARCH)
+}
+
+// compileSeccompFor translates a profile for the machine goarch. What the
 // specification leaves open is as with runc and libseccomp:
 //   - The machine's own ABI is always covered. A call through one that
 //     architectures does not list kills the process.
@@ -61,11 +69,6 @@ var abis = []abi{
 //   - Unless the default action lets calls pass, numbers above the highest that
 //     the profile names give ENOSYS. After it libc tries an older call, but
 //     EPERM it believes.
-func compileSeccomp(s *specs.LinuxSeccomp) (filter []unix.SockFilter, flags uintptr, err error) {
-	return compileSeccompFor(s, runtime.GOARCH)
-}
-
-// compileSeccompFor is compileSeccomp on the machine goarch.
 func compileSeccompFor(s *specs.LinuxSeccomp, goarch string) (filter []unix.SockFilter, flags uintptr, err error) {
 	if s == nil {
 		return nil, 0, nil

@@ -100,7 +100,7 @@ func (p *program) search(ranges []numbers) int {
 func (p *program) ranges(a abi, base uint32) []numbers {
 	otherwise := p.ret(p.otherwise)
 	calls := make(map[uint32]int, 512) // where the code for a number is
-	add := func(number uint32, rule seccompRule) {
+	put := func(number uint32, rule seccompRule) {
 		no, listed := calls[number]
 		if !listed {
 			no = otherwise
@@ -110,34 +110,34 @@ func (p *program) ranges(a abi, base uint32) []numbers {
 	for _, rule := range slices.Backward(p.rules) { // the first one counts
 		for _, name := range rule.names {
 			if number, known := p.number(name, a.column); known {
-				add(base+number, rule)
+				put(base+number, rule)
 			}
 			if number, known := p.number(name, multiplexerColumn); known && a.arch == specs.ArchX86 {
 				part, _ := p.number(name, multiplexerColumn+1)
-				add(number, rule.part(uint64(part), p.otherwise))
+				put(number, rule.part(uint64(part), p.otherwise))
 			}
 		}
 	}
 
-	ranges := []numbers{{base, otherwise}}
-	put := func(from uint32, at int) { // in ascending order
-		if last := &ranges[len(ranges)-1]; last.from == from {
-			last.at = at
-		} else if last.at != at {
+	beyond := otherwise
+	if len(calls) > 0 && !passes(p.otherwise) {
+		beyond = p.ret(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))
+	}
+	var ranges []numbers
+	add := func(from uint32, at int) {
+		if last := len(ranges) - 1; last < 0 || ranges[last].at != at {
 			ranges = append(ranges, numbers{from, at})
 		}
 	}
-	after := base
+	next := base
 	for _, number := range slices.Sorted(maps.Keys(calls)) {
-		put(number, calls[number])
-		after = number + 1
-		if _, listed := calls[after]; !listed {
-			put(after, otherwise)
+		if number > next {
+			add(next, otherwise)
 		}
+		add(number, calls[number])
+		next = number + 1
 	}
-	if after != base && !passes(p.otherwise) {
-		put(after, p.ret(unix.SECCOMP_RET_ERRNO|uint32(unix.ENOSYS)))
-	}
+	add(next, beyond)
 	return ranges
 }
 

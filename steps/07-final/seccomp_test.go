@@ -297,7 +297,7 @@ func FuzzSeccomp(f *testing.F) {
 		if json.Unmarshal(text, &s) != nil || s == nil {
 			return
 		}
-		if _, _, err := compileSeccomp(s); err != nil {
+		if _, _, err := compileSeccompFor(s, runtime.GOARCH); err != nil {
 			return
 		}
 		compare(t, s, rand.New(rand.NewPCG(seed, 0)), false)
@@ -325,7 +325,7 @@ func TestSeccompRejects(t *testing.T) {
 	} {
 		var s specs.LinuxSeccomp
 		require.NoError(t, json.Unmarshal([]byte(text), &s))
-		_, _, err := compileSeccomp(&s)
+		_, _, err := compileSeccompFor(&s, runtime.GOARCH)
 		assert.ErrorContains(t, err, want, text)
 	}
 	_, _, err := compileSeccompFor(defaultSpec(nil).Linux.Seccomp, "riscv64")
@@ -337,15 +337,15 @@ func TestSeccompRejects(t *testing.T) {
 	}
 	_, _, err = compileSeccompFor(huge, "amd64")
 	assert.ErrorContains(t, err, "instructions")
-	filter, _, err := compileSeccomp(nil)
+	filter, _, err := compileSeccompFor(nil, runtime.GOARCH)
 	assert.NoError(t, err)
 	assert.Empty(t, filter)
 }
 
 // TestSeccompFlags wants those that have a meaning here.
 func TestSeccompFlags(t *testing.T) {
-	_, flags, err := compileSeccomp(&specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Flags: []specs.LinuxSeccompFlag{
-		"SECCOMP_FILTER_FLAG_TSYNC", specs.LinuxSeccompFlagLog, specs.LinuxSeccompFlagSpecAllow, specs.LinuxSeccompFlagWaitKillableRecv}})
+	_, flags, err := compileSeccompFor(&specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Flags: []specs.LinuxSeccompFlag{
+		"SECCOMP_FILTER_FLAG_TSYNC", specs.LinuxSeccompFlagLog, specs.LinuxSeccompFlagSpecAllow, specs.LinuxSeccompFlagWaitKillableRecv}}, runtime.GOARCH)
 	assert.NoError(t, err)
 	assert.Equal(t, uintptr(unix.SECCOMP_FILTER_FLAG_LOG|unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW), flags)
 }
@@ -467,7 +467,7 @@ func underSeccomp() (ends []string) {
 		specs.LinuxSyscall{Names: []string{"mkdirat"}, Action: specs.ActErrno, ErrnoRet: &enospc,
 			Args: []specs.LinuxSeccompArg{{Index: 2, Value: 0o700, Op: specs.OpEqualTo}, {Index: 0, Value: 1<<64 - 100, Op: specs.OpEqualTo}}},
 		specs.LinuxSyscall{Names: []string{"unshare"}, Action: specs.ActErrno, ErrnoRet: &einval})
-	filter, flags, err := compileSeccomp(s)
+	filter, flags, err := compileSeccompFor(s, runtime.GOARCH)
 	if err != nil {
 		return []string{err.Error()}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -71,7 +72,7 @@ func FuzzConfig(f *testing.F) {
 			spec.Process = new(specs.Process)
 		}
 		if validate(spec) == nil {
-			_, _, _ = compileSeccomp(spec.Linux.Seccomp)
+			_, _, _ = compileSeccompFor(spec.Linux.Seccomp, runtime.GOARCH)
 		}
 	})
 }
