@@ -23,7 +23,7 @@ var step07 = []Fact{
 		Despite: []string{"user"},
 		Because: "a descriptor is inherited, and one of a directory leads to all that lies in it, whatever the root is",
 		LookAt:  "which descriptors are open when the command starts",
-		Ours:    []string{"07-final/descriptors.go closeDescriptors", "07-final/init.go awaitConfig"},
+		Ours:    []string{"07-final/descriptors.go closeDescriptors", "07-final/channel.go awaitConfig"},
 		Read:    "close_range(2), proc_pid_fd(5)",
 		Show: func(t *Trial) {
 			secret := t.HostFile("/run/host-secret")

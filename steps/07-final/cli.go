@@ -23,7 +23,7 @@ type options struct {
 	root              string // directory of the states
 	log, logFormat    string // file for what is said, besides stderr; text or json
 	version           bool
-	systemd, noPivot  bool   // refused
+	systemd           bool   // refused
 	debug             bool   // ignored: there is nothing more to say
 	bundle            string // directory of config.json and, as a rule, the rootfs
 	pidFile           string
@@ -43,17 +43,19 @@ type options struct {
 // Flags that verbs share: long name, and after a slash the short one.
 const (
 	ofProcess = "pid-file console-socket preserve-fds detach/d"
-	ofBundle  = "bundle/b no-new-keyring no-pivot " + ofProcess
+	ofBundle  = "bundle/b no-new-keyring " + ofProcess
 	ofCommand = "hostname memory pids-limit cpus without"
 )
 
-// verbs are all there are, in the order of a container's life. Their flags come
-// before their arguments, with one dash or two, and with "=" or a word of its
-// own.
-var verbs = []struct {
+// A verb is a command of the command line. Its flags come before its arguments,
+// with one dash or two, and with "=" or a word of its own.
+type verb struct {
 	name, flags, args, about string
 	do                       func(o *options, args *flag.FlagSet) (status int, err error)
-}{
+}
+
+// verbs are all there are, in the order of a container's life.
+var verbs = []verb{
 	{"run", ofCommand + " " + ofBundle, "CMD [ARG...] | --bundle DIR ID", "run a command, or a bundle, to its end", runEither},
 	{"create", ofBundle, "ID", "make the container of a bundle, all but its command", one(func(o *options, id string) error { return create(o.root, id, o) })},
 	{"start", "", "ID", "let the command run", one(func(o *options, id string) error { return start(o.root, id) })},
@@ -61,13 +63,13 @@ var verbs = []struct {
 	{"kill", "all/a", "ID [SIGNAL]", "send a signal, by default TERM", killNamed},
 	{"delete", "force/f", "ID", "remove what create made", one(func(o *options, id string) error { return remove(o.root, id, o.force) })},
 	{"exec", "process/p tty/t cwd user/u env/e " + ofProcess, "ID CMD [ARG...] | --process FILE ID", "run another process inside", execEither},
-	{"list", "format/f quiet/q", "", "print all containers", func(o *options, _ *flag.FlagSet) (int, error) { return 0, list(o.root, o.format, o.quiet) }},
+	{"list", "format/f quiet/q", "", "print all containers", one(func(o *options, _ string) error { return list(o.root, o.format, o.quiet) })},
 	{"ps", "format/f", "ID", "print the processes inside", one(func(o *options, id string) error { return ps(o.root, id, o.format) })},
 	{"pause", "", "ID", "freeze all processes", one(func(o *options, id string) error { return pause(o.root, id, true) })},
 	{"resume", "", "ID", "let them go on", one(func(o *options, id string) error { return pause(o.root, id, false) })},
 	{"update", "resources/r", "ID", "change the limits to those of a file, or of standard input", one(func(o *options, id string) error { return update(o.root, id, o.resources) })},
-	{"features", "", "", "print what this runtime can do", func(*options, *flag.FlagSet) (int, error) { fmt.Print(features); return 0, nil }},
-	{"spec", "bundle/b", "", "write a config.json with every protection", func(o *options, _ *flag.FlagSet) (int, error) { return 0, writeSpec(o.bundle) }},
+	{"features", "", "", "print what this runtime can do", one(func(*options, string) error { fmt.Print(features); return nil })},
+	{"spec", "bundle/b", "", "write a config.json with every protection", one(func(o *options, _ string) error { return writeSpec(o.bundle) })},
 }
 
 // parse takes the flags of a list from args. Messages are left to exit.
@@ -78,7 +80,7 @@ func (o *options) parse(list string, args []string) (*flag.FlagSet, error) {
 		"root": &o.root, "log": &o.log, "log-format": &o.logFormat, "version": &o.version, "systemd-cgroup": &o.systemd, "debug": &o.debug,
 		"hostname": &o.hostname, "memory": &o.memory, "pids-limit": &o.pids, "cpus": &o.cpus, "without": &o.without,
 		"bundle": &o.bundle, "pid-file": &o.pidFile, "console-socket": &o.consoleSocket, "preserve-fds": &o.preserveFDs,
-		"no-new-keyring": &o.noKeyring, "detach": &o.detach, "no-pivot": &o.noPivot,
+		"no-new-keyring": &o.noKeyring, "detach": &o.detach,
 		"process": &o.process, "tty": &o.tty, "cwd": &o.cwd, "user": &o.user, "env": &o.env,
 		"all": &o.all, "force": &o.force, "quiet": &o.quiet, "format": &o.format, "resources": &o.resources,
 	}
@@ -104,56 +106,53 @@ func (o *options) parse(list string, args []string) (*flag.FlagSet, error) {
 	return f, f.Parse(args)
 }
 
-// dispatch runs the verb that args name and returns the program's exit status:
-// of a failure that of runc, except that run CMD has those of all steps.
+// dispatch runs the verb that args name and returns the program's exit status.
 func dispatch(args []string) (status int, err error) {
 	o := &options{root: stateRoot(), logFormat: "text", bundle: ".", format: "table", resources: "-"}
 	o.runOptions = runOptions{hostname: "container", memory: "64m", pids: 64, cpus: 0.5}
 	f, err := o.parse("root log log-format version/v systemd-cgroup debug", args)
-	if errors.Is(err, flag.ErrHelp) {
-		printUsage()
-		return 0, nil
+	if err == nil {
+		err = openLog(o.log, o.logFormat)
 	}
-	if err != nil {
-		return 0, commandError{err, 125}
+	if err == nil {
+		o.root, err = filepath.Abs(o.root)
 	}
-	if err := openLog(o.log, o.logFormat); err != nil {
-		return 0, commandError{err, 1}
+	if err == nil && o.systemd {
+		err = errors.New("--systemd-cgroup: " + noSystemd)
 	}
+	i := slices.IndexFunc(verbs, func(v verb) bool { return v.name == f.Arg(0) })
 	switch {
-	case o.systemd:
-		return 0, commandError{errors.New("--systemd-cgroup: " + noSystemd), 1}
+	case errors.Is(err, flag.ErrHelp) || f.Arg(0) == "help":
+		return printUsage()
+	case err != nil:
+		return 0, commandError{err, 1}
 	case o.version:
 		fmt.Printf("containers-from-scratch version %s\ncommit: none\nspec: %s\ngo: %s\n", version, specs.Version, runtime.Version())
 		return 0, nil
-	case f.NArg() == 0:
+	case i < 0:
 		return oneLineUsage()
-	case f.Arg(0) == "help":
-		printUsage()
-		return 0, nil
 	}
-	if o.root, err = filepath.Abs(o.root); err != nil {
-		return 0, err
+	return verbs[i].run(o, f.Args()[1:])
+}
+
+// run does what the verb says. The status of a failure is that of runc, except
+// that run CMD has those of all steps.
+func (v verb) run(o *options, args []string) (status int, err error) {
+	failure := map[string]int{"run": 125, "exec": 255}[v.name]
+	f, err := o.parse(v.flags, args)
+	switch n := f.NArg(); {
+	case errors.Is(err, flag.ErrHelp):
+		return printUsage()
+	case err != nil:
+	case v.args == "" && n > 0 || v.args == "ID" && n != 1:
+		err = fmt.Errorf("want %s, got %d arguments", cmp.Or(v.args, "none"), n)
+	default:
+		status, err = v.do(o, f)
 	}
-	for _, v := range verbs {
-		if v.name != f.Arg(0) {
-			continue
-		}
-		flags, err := o.parse(v.flags, f.Args()[1:])
-		if errors.Is(err, flag.ErrHelp) {
-			printUsage()
-			return 0, nil
-		}
-		if err == nil {
-			status, err = v.do(o, flags)
-		}
-		own := map[string]int{"run": 125, "exec": 255}[v.name]
-		if _, told := errors.AsType[commandError](err); err != nil && (!told || own == 0) {
-			err = commandError{err, cmp.Or(own, 1)}
-		}
-		return status, err
+	if _, told := errors.AsType[commandError](err); err != nil && (!told || failure == 0) {
+		err = commandError{err, cmp.Or(failure, 1)}
 	}
-	return oneLineUsage()
+	return status, err
 }
 
 // oneLineUsage says in one line what the program wants, as all steps do.
@@ -163,7 +162,7 @@ func oneLineUsage() (status int, err error) {
 }
 
 // printUsage prints all verbs.
-func printUsage() {
+func printUsage() (status int, err error) {
 	fmt.Printf("usage: %s [--root DIR] [--log FILE] [--log-format text|json] COMMAND\n", filepath.Base(os.Args[0]))
 	for _, v := range verbs {
 		fmt.Printf("\n  %-10s %-38s %s\n", v.name, v.args, v.about)
@@ -171,16 +170,12 @@ func printUsage() {
 			fmt.Printf("%13s--%s\n", "", strings.NewReplacer("/", "|-", " ", " --").Replace(v.flags))
 		}
 	}
+	return 0, nil
 }
 
 // one calls do with the id that is the only argument of most verbs.
 func one(do func(o *options, id string) error) func(*options, *flag.FlagSet) (int, error) {
-	return func(o *options, args *flag.FlagSet) (int, error) {
-		if args.NArg() != 1 {
-			return 0, fmt.Errorf("want one container id, got %d arguments", args.NArg())
-		}
-		return 0, do(o, args.Arg(0))
-	}
+	return func(o *options, args *flag.FlagSet) (int, error) { return 0, do(o, args.Arg(0)) }
 }
 
 // runEither runs a command or, with a flag that is for one, a bundle.

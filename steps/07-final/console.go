@@ -140,3 +140,26 @@ func dialConsole(p *specs.Process, path string) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }
+
+// openTerminal gives the command a terminal, if config.json says so, and its
+// other side to who asked for it.
+func (c *initHalf) openTerminal() error {
+	if !c.Spec.Process.Terminal {
+		return nil
+	}
+	console, err := openConsole(c.Spec.Process.ConsoleSize, int(c.Spec.Process.User.UID))
+	if err != nil {
+		return err
+	}
+	defer console.close()
+	if !c.Exec {
+		if err := console.mountOnDevConsole(); err != nil {
+			return err
+		}
+	}
+	socket := os.NewFile(c.channel.file.Fd()+1, "console socket") // see openFiles
+	if err := console.send(socket); err != nil {
+		return err
+	}
+	return console.attach()
+}

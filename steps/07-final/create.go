@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 
@@ -26,14 +27,8 @@ func create(root, id string, o *options) (err error) {
 }
 
 // prepare is create, until only start is missing: it returns init, waiting.
-func prepare(root, id string, o *options) (s *state, c *container, err error) {
-	if o.noPivot {
-		return nil, nil, errors.New("--no-pivot is not supported: the old root would stay in reach")
-	}
+func prepare(root, id string, o *options) (*state, *container, error) {
 	bundle, err := filepath.Abs(o.bundle)
-	if err == nil {
-		err = checkID(id)
-	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -41,16 +36,7 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	dropLabels(spec)
-	filter, flags, err := compileSeccomp(spec.Linux)
-	if err != nil {
-		return nil, nil, err
-	}
-	preserve, err := preserved(o.preserveFDs)
-	if err != nil {
-		return nil, nil, err
-	}
-	console, err := dialConsole(spec.Process, o.consoleSocket)
+	preserve, console, err := o.openFiles(spec.Process)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,78 +44,80 @@ func prepare(root, id string, o *options) (s *state, c *container, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if s, err = newState(root, id); err != nil {
+	s, err := newState(root, id)
+	if err != nil {
 		return nil, nil, err
 	}
-	s.Bundle, s.Annotations, s.Rootfs, s.Cgroup = bundle, spec.Annotations, spec.Root.Path, group
-	s.NoKeyring = o.noKeyring
-	defer func() {
-		if err != nil {
-			if c != nil {
-				c.kill()
-			}
-			err = errors.Join(err, s.destroy(spec))
-			s, c = nil, nil
-		}
-	}()
-	if err = os.WriteFile(filepath.Join(s.dir, configFile), raw, 0o600); err != nil {
-		return s, c, err
+	s.Bundle, s.Annotations, s.Rootfs, s.Cgroup, s.NoKeyring = bundle, spec.Annotations, spec.Root.Path, group, o.noKeyring
+	err = os.WriteFile(filepath.Join(s.dir, configFile), raw, 0o600)
+	if err == nil {
+		err = s.save() // what is made from here on can be found again
 	}
-	if err = s.save(); err != nil { // what is made from here on can be found again
-		return s, c, err
+	var c *container
+	if err == nil {
+		c, err = s.startInit(spec, preserve, console)
 	}
-	listener, err := s.listen()
+	if err == nil {
+		err = s.prepareInit(spec, c, o)
+	}
 	if err != nil {
-		return s, c, err
+		if c != nil {
+			c.kill()
+		}
+		return nil, nil, errors.Join(err, s.destroy(spec))
 	}
-	defer listener.Close()
-	own := []*os.File{cmp.Or(console, listener), listener} // where there is no console, some file keeps its place
-	if c, err = reexec(spec, preserve, own, nil, nil); err != nil {
-		return s, c, explain(fmt.Errorf("create namespaces: %w", err))
+	return s, c, nil
+}
+
+// startInit starts init, with the socket on which it is to wait for start.
+func (s *state) startInit(spec *specs.Spec, preserve []*os.File, console *os.File) (*container, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	listener := os.NewFile(uintptr(fd), startFile)
+	if err == nil {
+		defer listener.Close()
+		err = cmp.Or(unix.Bind(fd, s.startAddress()), unix.Listen(fd, 1))
 	}
-	if err = group.create(spec.Linux.Resources); err != nil {
+	if err != nil {
+		return nil, fmt.Errorf("create start socket: %w", err)
+	}
+	return reexec(spec, preserve, []*os.File{console, listener}, nil, nil)
+}
+
+// prepareInit makes the cgroup, and lets init make the rest.
+func (s *state) prepareInit(spec *specs.Spec, c *container, o *options) (err error) {
+	if err := s.Cgroup.create(spec.Linux.Resources); err != nil {
 		s.Cgroup = cgroup{} // another container's
-		return s, c, err
+		return err
 	}
 	s.Owned = true // and not before: it could be another's
-	if err = s.save(); err == nil {
-		err = group.add(c.process.Pid)
+	if err := s.save(); err != nil {
+		return err
 	}
-	if err != nil {
-		return s, c, err
-	}
-	if err = adjust(c.process.Pid, spec); err != nil {
-		return s, c, err
+	if err := s.Cgroup.add(c.process.Pid); err != nil {
+		return err
 	}
 	s.Pid = c.process.Pid
 	if s.StartTime, err = startTime(s.Pid); err != nil {
-		return s, c, err
+		return err
 	}
-	config := initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
-		Keyring: !o.noKeyring, Preserve: o.preserveFDs, ID: id, State: s.public(specs.StateCreated)}
-	below := mountID(s.Rootfs)
-	tasks, err := group.tasks()
+	tasks, err := s.Cgroup.tasks()
 	if err != nil {
-		return s, c, err
+		return err
 	}
-	err = c.configure(config, tasks, func() error {
-		h := given(spec.Hooks)
-		if err := runHooks("prestart", h.Prestart, *config.State); err != nil { // deprecated; Docker's network is one
-			return err
-		}
-		return runHooks("createRuntime", h.CreateRuntime, *config.State)
-	})
+	below := mountID(s.Rootfs)
+	err = c.configure(initConfig{Spec: spec, Cgroup: s.Cgroup, Keyring: !o.noKeyring, Preserve: o.preserveFDs,
+		ID: s.ID, State: s.public(specs.StateCreated)}, tasks, func() error { return s.runtimeHooks(spec, c) })
 	if now := mountID(s.Rootfs); now != below { // there is no mount namespace that ends with the container
 		s.Mount = now
 	}
 	if err != nil {
-		return s, c, err
+		return err
 	}
 	s.Status = specs.StateCreated
-	if err = s.save(); err != nil {
-		return s, c, err
+	if err := s.save(); err != nil {
+		return err
 	}
-	return s, c, writePid(o.pidFile, s.Pid)
+	return writePid(o.pidFile, s.Pid)
 }
 
 // mountID returns the number of the mount that dir is on, or 0, see statx(2).
@@ -158,34 +146,28 @@ func (s *state) public(status specs.ContainerState) *specs.State {
 	return &p
 }
 
-// listen makes the socket on which init waits for start.
-func (s *state) listen() (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err == nil {
-		err = errors.Join(unix.Bind(fd, s.startAddress()), unix.Listen(fd, 1))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("create start socket: %w", err)
-	}
-	return os.NewFile(uintptr(fd), startFile), nil
-}
-
 // startAddress is that of the socket. Its path would be too long for unix(7)
 // where the engine's directories are deep: so it goes by a descriptor.
 func (s *state) startAddress() unix.Sockaddr {
 	return &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", s.lock.Fd(), startFile)}
 }
 
-// preserved are the n descriptors after the standard ones: the caller's, which
-// execve(2) left open. What this program has opened itself is not among them.
-func preserved(n int) (files []*os.File, err error) {
-	for fd := 3; fd < 3+n; fd++ {
+// openFiles opens what a process gets from the caller of this program: the
+// descriptors from 3 on that execve(2) left open, and the console socket. None
+// of the caller's others gets to init. Where there is no console, standard input
+// keeps its place.
+func (o *options) openFiles(p *specs.Process) (preserve []*os.File, console *os.File, err error) {
+	for fd := 3; fd < 3+o.preserveFDs; fd++ {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {
-			return nil, fmt.Errorf("preserve descriptor %d: the caller has none", fd)
+			return nil, nil, fmt.Errorf("preserve descriptor %d: the caller has none", fd)
 		}
-		files = append(files, os.NewFile(uintptr(fd), "preserved"))
+		preserve = append(preserve, os.NewFile(uintptr(fd), "preserved"))
 	}
-	return files, closeDescriptors(3) // none of the caller's others gets to init
+	if err := closeDescriptors(3); err != nil {
+		return nil, nil, err
+	}
+	console, err = dialConsole(p, o.consoleSocket)
+	return preserve, cmp.Or(console, os.Stdin), err
 }
 
 // writePid writes a process number to file, without a newline, as engines read
@@ -200,33 +182,21 @@ func writePid(file string, pid int) error {
 	return nil
 }
 
-// awaitStart tells the runtime that the container is created, and waits until
-// it or, later, start says that the command may run.
-func (c *initHalf) awaitStart() error {
-	if err := c.channel.send("created"); err != nil {
-		return err
-	}
-	var m message
-	if err := c.channel.in.Decode(&m); err != nil {
-		return fmt.Errorf("wait for start: %w", err)
-	}
-	if m.Event == "start" {
-		return nil
-	}
-	// The runtime ends now and the container does not.
+// detach lets the container outlive the runtime, and waits for start. Another
+// process in it needs no start.
+func (c *initHalf) detach() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("clear parent death signal: %w", err)
 	}
 	if c.Exec { // execve(2) closes the channel
 		return nil
 	}
-	listener := int(c.channel.file.Fd()) + 2 // of the files behind it, see prepare
+	quit := make(chan os.Signal, 1)
+	signal.Notify(quit, unix.SIGQUIT) // for which Go prints a stack trace
+	go func() { <-quit; os.Exit(128 + int(unix.SIGQUIT)) }()
+	listener := int(c.channel.file.Fd()) + 2 // of the files behind it, see startInit
 	c.channel.file.Close()
-	var fd int
-	err := error(unix.EINTR)
-	for err == unix.EINTR { // Go's own signals
-		fd, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC)
-	}
+	fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("wait for start: %w", err)
 	}

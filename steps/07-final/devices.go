@@ -127,3 +127,8 @@ func (r *rootfs) bindDevice(name string, kind uint32, number uint64) error {
 	}
 	return attach(node, on)
 }
+
+// createDevices makes those of config.json and the default ones.
+func (c *initHalf) createDevices() error {
+	return c.root.createDevices(c.Spec.Linux.Devices, hasNamespace(c.Spec, specs.UserNamespace))
+}

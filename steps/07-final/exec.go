@@ -29,25 +29,12 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	if err := o.setProcess(spec, command); err != nil {
 		return 0, err
 	}
-	dropLabels(spec)
-	filter, flags, err := compileSeccomp(spec.Linux)
-	if err != nil {
-		return 0, err
-	}
-	preserve, err := preserved(o.preserveFDs)
-	if err != nil {
-		return 0, err
-	}
-	console, err := dialConsole(spec.Process, o.consoleSocket)
+	preserve, console, err := o.openFiles(spec.Process)
 	if err != nil {
 		return 0, err
 	}
 	if err := s.listNamespaces(spec.Linux); err != nil {
 		return 0, err
-	}
-	var own []*os.File
-	if console != nil {
-		own = []*os.File{console}
 	}
 	tasks, err := s.Cgroup.tasks()
 	if err != nil {
@@ -55,7 +42,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	}
 	defer closeFiles(tasks)
 	// It joins the cgroup before anybody inside can make it fork.
-	c, err := reexec(spec, preserve, own, tasks, func(pid int) error {
+	c, err := reexec(spec, preserve, []*os.File{console}, tasks, func(pid int) error {
 		// By now the container's number could be that of a later process.
 		if !s.alive() {
 			return errNotRunning
@@ -66,15 +53,11 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 		return 0, fmt.Errorf("exec in container %s: %w", id, err)
 	}
 	defer c.kill()
-	if err := adjust(c.process.Pid, spec); err != nil {
-		return 0, err
+	err = c.configure(initConfig{Spec: spec, Exec: true, Keyring: !s.NoKeyring, Preserve: o.preserveFDs, ID: id}, nil, nil)
+	if err == nil {
+		err = writePid(o.pidFile, c.process.Pid)
 	}
-	err = c.configure(initConfig{Spec: spec, Exec: true, Seccomp: filter, SeccompFlags: flags,
-		Keyring: !s.NoKeyring, Preserve: o.preserveFDs, ID: id}, nil)
 	if err != nil {
-		return 0, err
-	}
-	if err := writePid(o.pidFile, c.process.Pid); err != nil {
 		return 0, err
 	}
 	if o.detach {
@@ -83,7 +66,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 		return 0, err
 	}
 	c.notify()
-	return c.wait(c.start)
+	return c.wait(func() error { return c.release("start") })
 }
 
 // setProcess makes the process of spec that which is to be executed.

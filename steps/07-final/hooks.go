@@ -60,6 +60,22 @@ func runHook(hook specs.Hook, s specs.State) error {
 	return err
 }
 
+// runtimeHooks runs those of create that belong outside, when init is ready.
+// The deprecated prestart ones come first: Docker's network is one.
+func (s *state) runtimeHooks(spec *specs.Spec, c *container) error {
+	err := c.channel.receive("hooks")
+	if err == nil {
+		err = runHooks("prestart", given(spec.Hooks).Prestart, *s.public(specs.StateCreated))
+	}
+	if err == nil {
+		err = runHooks("createRuntime", given(spec.Hooks).CreateRuntime, *s.public(specs.StateCreated))
+	}
+	if err == nil {
+		err = c.channel.send("hooks")
+	}
+	return err
+}
+
 // runCreateHooks lets the runtime run its hooks, now that the namespaces are
 // there, and runs those of them that belong inside: see createContainer.
 func (c *initHalf) runCreateHooks() error {

@@ -138,6 +138,9 @@ func chdirInside(cwd string) error {
 	return nil
 }
 
+// enterDirectory makes process.cwd the working directory.
+func (c *initHalf) enterDirectory() error { return chdirInside(c.Spec.Process.Cwd) }
+
 // copyTree copies what is in the directory from to the directory to, with
 // owners and modes, for tmpcopyup. No link leads out of either.
 func copyTree(from, to int) error {

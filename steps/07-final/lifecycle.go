@@ -32,29 +32,22 @@ func start(root, id string) error {
 		err = unix.Connect(fd, s.startAddress())
 	}
 	if err == unix.ECONNREFUSED { // it runs: a start before this one was killed
-		return errors.Join(s.started(nil), fmt.Errorf("cannot start a container that is %s", specs.StateRunning))
+		return errors.Join(s.started(), fmt.Errorf("cannot start a container that is %s", specs.StateRunning))
 	}
 	if err != nil {
 		return fmt.Errorf("start container %s: %w", id, err)
 	}
-	pidfd, err := s.open()
-	if err != nil {
+	c := &container{channel: newChannel(os.NewFile(uintptr(fd), startFile))}
+	if err := c.release("start"); err != nil { // init ends: then the container is stopped, and not before
+		await(func() bool { return !s.alive() })
 		return err
 	}
-	defer unix.Close(pidfd)
-	c := &container{channel: newChannel(os.NewFile(uintptr(fd), startFile))}
-	err = c.release("start")
-	if err != nil { // init ends: then the container is stopped, and not before
-		unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 10000)
-	}
-	return s.started(err)
+	return s.started()
 }
 
-// started is what follows once init has let go, or failed with err.
-func (s *state) started(err error) error {
-	if err != nil {
-		return err
-	}
+// started is what follows once init has let go. When a poststart hook fails,
+// the container is destroyed: see runtime.md, Lifecycle.
+func (s *state) started() error {
 	if err := os.Remove(filepath.Join(s.dir, startFile)); err != nil {
 		return fmt.Errorf("start container %s: %w", s.ID, err)
 	}
@@ -63,7 +56,7 @@ func (s *state) started(err error) error {
 		return err
 	}
 	if err := runHooks("poststart", given(spec.Hooks).Poststart, *s.public(specs.StateRunning)); err != nil {
-		return errors.Join(err, s.kill(unix.SIGKILL, true))
+		return errors.Join(err, s.destroy(spec))
 	}
 	return nil
 }
@@ -86,15 +79,18 @@ func run(root, id string, o *options) (status int, err error) {
 	}
 	c.notify()
 	status, err = c.wait(func() error {
-		err := s.started(c.start())
-		s.lock.Close()
-		return err
+		defer s.lock.Close()
+		if err := c.release("start"); err != nil {
+			return err
+		}
+		return s.started()
 	})
 	return status, errors.Join(err, remove(root, id, true))
 }
 
 // kill sends a signal to the container's process or, with all, to each that is
-// in its cgroup.
+// in its cgroup. A container whose process is not the first of its PID namespace
+// does not end with it: there SIGKILL goes to all.
 func kill(root, id string, sig unix.Signal, all bool) error {
 	s, err := loadState(root, id)
 	if err != nil {
@@ -103,44 +99,25 @@ func kill(root, id string, sig unix.Signal, all bool) error {
 	if s.Status == specs.StateStopped && !all {
 		return errNotRunning
 	}
-	return s.kill(sig, all)
-}
-
-// kill is the same for a state that is known. A container whose process is not
-// the first of its PID namespace does not end with it: there SIGKILL goes to
-// all.
-func (s *state) kill(sig unix.Signal, all bool) error {
-	if sig == unix.SIGKILL && !all {
-		spec, err := s.spec()
-		if err == nil {
-			path, listed := findNamespace(spec, specs.PIDNamespace)
-			all = !listed || path != ""
-		}
+	if spec, err := s.spec(); err == nil && sig == unix.SIGKILL {
+		path, listed := findNamespace(spec, specs.PIDNamespace)
+		all = all || !listed || path != ""
 	}
 	if all {
 		return s.Cgroup.signal(sig)
 	}
-	pidfd, err := s.open()
-	if err != nil {
-		return err
+	err = s.signal(sig)
+	if err == nil && sig == unix.SIGKILL && s.Status == "paused" {
+		err = s.Cgroup.freeze(false) // a frozen process dies when it thaws
 	}
-	defer unix.Close(pidfd)
-	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err == unix.ESRCH {
-		return errNotRunning
-	} else if err != nil {
-		return fmt.Errorf("send signal %d to container %s: %w", sig, s.ID, err)
-	}
-	if sig == unix.SIGKILL && s.Status == "paused" {
-		return s.Cgroup.freeze(false) // a frozen process dies when it thaws
-	}
-	return nil
+	return err
 }
 
 // remove deletes a container that is stopped, or with force any, and all that
 // create made for it. What is not there needs no force to be gone.
 func remove(root, id string, force bool) error {
 	if s, err := loadState(root, id); err == nil && force {
-		s.end() // who holds the lock may wait for it
+		s.signal(unix.SIGKILL) // who holds the lock may wait for its end
 	}
 	s, err := lockState(root, id)
 	if errors.Is(err, errMissing) && force {
@@ -153,22 +130,12 @@ func remove(root, id string, force bool) error {
 	if err != nil && !force {
 		return err
 	}
-	if s.Status != specs.StateStopped {
-		if !force {
-			return fmt.Errorf("cannot delete a container that is %s: stop it, or use --force", s.Status)
-		}
-		s.end()
+	if s.Status != specs.StateStopped && !force {
+		return fmt.Errorf("cannot delete a container that is %s: stop it, or use --force", s.Status)
 	}
+	s.signal(unix.SIGKILL) // what else is in the cgroup, destroy kills
 	spec, _ := s.spec()
 	return s.destroy(spec)
-}
-
-// end kills the container's process. What else is in the cgroup, destroy kills.
-func (s *state) end() {
-	if pidfd, err := s.open(); err == nil {
-		unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
-		unix.Close(pidfd)
-	}
 }
 
 // destroy undoes what create made: processes, cgroup, mounts, state, in this

@@ -35,10 +35,6 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 	if err := o.apply(spec); err != nil {
 		return 0, err
 	}
-	filter, flags, err := compileSeccomp(spec.Linux)
-	if err != nil {
-		return 0, err
-	}
 	if spec.Root != nil {
 		if spec.Root.Path, err = prepareRootfs(spec.Mounts); err != nil {
 			return 0, explain(err)
@@ -51,7 +47,7 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 	}
 	c, err := reexec(spec, nil, nil, nil, nil)
 	if err != nil {
-		return 0, explain(fmt.Errorf("create namespaces: %w", err))
+		return 0, err
 	}
 	c.notify() // from here on signals wait for c.wait: the cgroup is always removed
 	var tasks []*os.File
@@ -75,17 +71,17 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 			return 0, err
 		}
 	}
-	err = c.configure(initConfig{Spec: spec, Cgroup: group, Seccomp: filter, SeccompFlags: flags,
-		Connected: connected, Keyring: o.keeps("keyring"), Inherit: !o.keeps("descriptors")}, tasks)
+	err = c.configure(initConfig{Spec: spec, Cgroup: group, Connected: connected,
+		Keyring: o.keeps("keyring"), Inherit: !o.keeps("descriptors")}, tasks, nil)
 	if err != nil {
 		return 0, explain(err)
 	}
-	return c.wait(c.start)
+	return c.wait(func() error { return c.release("start") })
 }
 
 // An initConfig is what init is told: everything else it finds out inside.
 type initConfig struct {
-	Spec         *specs.Spec       // as in config.json; the profile is compiled
+	Spec         *specs.Spec       // as in config.json, but for the profile
 	Exec         bool              // into a running container: all is there
 	Cgroup       cgroup            // for the mount that shows it
 	Seccomp      []unix.SockFilter // loaded right before the command

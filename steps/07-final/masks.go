@@ -147,3 +147,6 @@ func setSysctls(values map[string]string) error {
 	}
 	return nil
 }
+
+// finishRootfs does what takes the new root.
+func (c *initHalf) finishRootfs() error { return c.root.finish(c.Spec) }

@@ -99,12 +99,13 @@ func newRootfs(t *testing.T, files ...string) string {
 	return dir
 }
 
-// openTestRootfs is openRootfs for a test.
+// openTestRootfs is enterRootfs for a test.
 func openTestRootfs(t *testing.T, dir, propagation string) *rootfs {
 	t.Helper()
-	r, err := openRootfs(dir, propagation, true)
-	require.NoError(t, err)
-	return r
+	c := &initHalf{initConfig: initConfig{Spec: &specs.Spec{Root: &specs.Root{Path: dir}, Linux: &specs.Linux{
+		RootfsPropagation: propagation, Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace}}}}}}
+	require.NoError(t, c.enterRootfs())
+	return c.root
 }
 
 // enter does all that the runtime does, with the mounts of s in the image.

@@ -34,6 +34,24 @@ var namespaces = []namespace{
 	{specs.MountNamespace, "mnt", unix.CLONE_NEWNS},
 }
 
+// hasNamespace tells whether the container has a namespace of this type that is
+// not the runtime's: a new one or one that is named by its path.
+func hasNamespace(spec *specs.Spec, kind specs.LinuxNamespaceType) bool {
+	_, own := findNamespace(spec, kind)
+	return own
+}
+
+// findNamespace returns the path of the namespace of this type, empty for a new
+// one, and whether config.json lists it: what is not listed is inherited.
+func findNamespace(spec *specs.Spec, kind specs.LinuxNamespaceType) (path string, listed bool) {
+	for _, ns := range spec.Linux.Namespaces {
+		if ns.Type == kind {
+			return ns.Path, true
+		}
+	}
+	return "", false
+}
+
 // startIn starts init in the namespaces that spec lists: new ones, and those
 // that it names by a path. With those, or with a time namespace, that takes
 // more than clone(2): then it calls before, if there is one, when the process

@@ -4,7 +4,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,57 +26,6 @@ type container struct {
 	channel *channel
 	signals chan os.Signal
 	started chan error // what became of init: nil when it is the command
-}
-
-// A channel is one end of a socket pair. The runtime says what is to be
-// done, init how it went; end-of-file means that the other half is dead, or
-// that init has become the command.
-type channel struct {
-	file *os.File
-	in   *json.Decoder
-	out  *json.Encoder
-}
-
-// A message is what one half says to the other.
-type message struct {
-	Event  string // hooks, created, start, detach, warning, failed
-	Text   string `json:",omitempty"`
-	Status int    `json:",omitempty"` // of the runtime, if init failed
-}
-
-// newChannel makes a channel of a socket.
-func newChannel(file *os.File) *channel {
-	return &channel{file, json.NewDecoder(file), json.NewEncoder(file)}
-}
-
-// receive waits for the message that is due. A warning on the way is logged; a
-// failure of init, or its death, is the error.
-func (c *channel) receive(event string) error {
-	for {
-		var m message
-		switch err := c.in.Decode(&m); {
-		case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
-			return fmt.Errorf("wait for %s: init is dead: %w", event, io.EOF)
-		case err != nil:
-			return fmt.Errorf("wait for %s: %w", event, err)
-		case m.Event == "warning":
-			warn(m.Text)
-		case m.Event == "failed":
-			return commandError{errors.New(m.Text), m.Status}
-		case m.Event != event:
-			return fmt.Errorf("wait for %s: got %s", event, m.Event)
-		default:
-			return nil
-		}
-	}
-}
-
-// send says event to the other half.
-func (c *channel) send(event string) error {
-	if err := c.out.Encode(message{Event: event}); err != nil {
-		return fmt.Errorf("send %s: %w", event, err)
-	}
-	return nil
 }
 
 // Both halves stay on their first thread, since the parent death signal is a
@@ -106,51 +54,37 @@ func reexec(spec *specs.Spec, preserve, own, tasks []*os.File, before func(pid i
 	process, err := startIn(spec, exe, args, files, tasks, before)
 	if err != nil {
 		ours.Close()
-		return nil, err
+		return nil, explain(fmt.Errorf("create namespaces: %w", err))
 	}
 	return &container{process: process, channel: newChannel(ours), started: make(chan error, 1)}, nil
 }
 
-// socketPair makes the two ends of a channel.
-func socketPair() (ours, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("create socket pair: %w", err)
-	}
-	return os.NewFile(uintptr(fds[0]), "channel"), os.NewFile(uintptr(fds[1]), "channel"), nil
-}
-
-// configure tells init what to do and waits until the container is prepared
-// and only the command is missing. First init joins the cgroup, by its tasks.
-// When init comes to the hooks, it runs them.
-func (c *container) configure(config initConfig, tasks []*os.File, hooks ...func() error) error {
-	var fds []int
-	for _, file := range tasks {
-		fds = append(fds, int(file.Fd()))
-	}
+// configure does for init what only this half can, tells it what to do, and
+// waits until only the command is missing. First init joins the cgroup, by its
+// tasks.
+func (c *container) configure(config initConfig, tasks []*os.File, hooks func() error) (err error) {
 	defer closeFiles(tasks)
-	text, err := marshal(config)
-	if err == nil {
-		err = unix.Sendmsg(int(c.channel.file.Fd()), []byte{byte(len(fds))}, unix.UnixRights(fds...), nil, 0)
+	spec := config.Spec
+	if err := adjust(c.process.Pid, spec); err != nil {
+		return err
+	}
+	dropLabels(spec)
+	if config.Seccomp, config.SeccompFlags, err = compileSeccomp(spec.Linux); err != nil {
+		return err
+	}
+	err = c.channel.sendConfig(config, tasks)
+	if err == nil && hooks != nil {
+		err = hooks()
 	}
 	if err == nil {
-		_, err = c.channel.file.Write(text)
+		err = c.channel.receive("created")
 	}
-	if err != nil {
-		return fmt.Errorf("configure init: %w", err)
-	}
-	for _, run := range hooks {
-		if err := c.channel.receive("hooks"); err != nil {
-			return err
-		}
-		if err := run(); err != nil {
-			return err
-		}
-		if err := c.channel.send("hooks"); err != nil {
-			return err
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) {
+		if end, _ := c.process.Wait(); end != nil {
+			return fmt.Errorf("start init: %v (signal: killed is the OOM killer's, where the memory limit is too low)", end)
 		}
 	}
-	return c.channel.receive("created")
+	return err
 }
 
 // notify lets signals wait for wait, instead of ending this program.
@@ -216,9 +150,6 @@ func (c *container) wait(release func() error) (status int, err error) {
 		}
 	}
 }
-
-// start lets init become the command. It returns nil when that is done.
-func (c *container) start() error { return c.release("start") }
 
 // release says the last word to init: "start", or "detach" to live on when this
 // program ends, and wait for start. It returns when init lets go of the

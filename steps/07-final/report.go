@@ -30,6 +30,14 @@ func printJSON(v any) error {
 	return out.Encode(v)
 }
 
+// checkFormat refuses what list and ps cannot print.
+func checkFormat(format string) error {
+	if format != "table" && format != "json" {
+		return fmt.Errorf("format %q is neither table nor json", format)
+	}
+	return nil
+}
+
 // printState prints all that is known of one container: the runtime-spec's
 // state, and what is remembered besides.
 func printState(root, id string) error {
@@ -43,6 +51,9 @@ func printState(root, id string) error {
 // list prints all containers below root: as a table, as JSON, or their ids. One
 // whose state cannot be read is listed as broken; it can be deleted by force.
 func list(root, format string, quiet bool) error {
+	if err := checkFormat(format); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(root)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("list containers: %w", err)
@@ -76,6 +87,9 @@ func list(root, format string, quiet bool) error {
 // which containerd reads, or with their commands.
 func ps(root, id, format string) error {
 	s, err := loadState(root, id)
+	if err == nil {
+		err = checkFormat(format)
+	}
 	if err != nil {
 		return err
 	}

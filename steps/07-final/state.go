@@ -82,7 +82,9 @@ func newState(root, id string) (*state, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("create state of container %s: %w", id, err)
 	}
-	return s, s.acquire()
+	var err error
+	s.lock, err = acquire(s.dir)
+	return s, err
 }
 
 // loadState reads the state of a container, and finds out its status.
@@ -109,38 +111,37 @@ func lockState(root, id string) (*state, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	s := &state{dir: filepath.Join(root, id)}
-	if err := s.acquire(); err != nil {
+	lock, err := acquire(filepath.Join(root, id))
+	if err != nil {
 		return nil, err
 	}
-	loaded, err := loadState(root, id)
-	if loaded == nil || errors.Is(err, errMissing) { // deleted while we waited
-		s.lock.Close()
+	s, err := loadState(root, id)
+	if s == nil { // deleted while we waited
+		lock.Close()
 		return nil, err
 	}
-	loaded.lock = s.lock
-	return loaded, err
+	s.lock = lock
+	return s, err
 }
 
-// acquire waits for the lock of the container's directory. It goes with this
-// process. A directory that was removed meanwhile is nobody's; a new one of
-// that name is another container's.
-func (s *state) acquire() error {
+// acquire waits for the lock of a container's directory. It goes with this
+// process. A directory that was removed meanwhile is nobody's; a new one of that
+// name is another container's.
+func acquire(dir string) (*os.File, error) {
 	for {
-		lock, err := os.Open(s.dir)
+		lock, err := os.Open(dir)
 		if errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s: %w", filepath.Base(s.dir), errMissing)
+			return nil, fmt.Errorf("%s: %w", filepath.Base(dir), errMissing)
 		}
 		var locked, there unix.Stat_t
 		if err == nil {
 			err = errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_EX), unix.Fstat(int(lock.Fd()), &locked))
 		}
 		if err != nil {
-			return fmt.Errorf("lock state: %w", err)
+			return nil, fmt.Errorf("lock state: %w", err)
 		}
-		if unix.Stat(s.dir, &there) == nil && there.Ino == locked.Ino {
-			s.lock = lock
-			return nil
+		if unix.Stat(dir, &there) == nil && there.Ino == locked.Ino {
+			return lock, nil
 		}
 		lock.Close()
 	}
@@ -204,13 +205,19 @@ func startTime(pid int) (uint64, error) {
 	return strconv.ParseUint(string(fields[19]), 10, 64)
 }
 
-// open returns a descriptor of the container's process, which no later process
-// of the same number can be mistaken for, see pidfd_open(2).
-func (s *state) open() (pidfd int, err error) {
-	pidfd, err = unix.PidfdOpen(s.Pid, 0)
-	if err == nil && s.alive() {
-		return pidfd, nil
+// signal sends sig to the container's process, by a descriptor which no later
+// process of the same number can be mistaken for, see pidfd_open(2).
+func (s *state) signal(sig unix.Signal) error {
+	pidfd, err := unix.PidfdOpen(s.Pid, 0)
+	if err != nil || !s.alive() {
+		unix.Close(pidfd)
+		return errNotRunning
 	}
-	unix.Close(pidfd)
-	return -1, errNotRunning
+	defer unix.Close(pidfd)
+	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err == unix.ESRCH {
+		return errNotRunning
+	} else if err != nil {
+		return fmt.Errorf("send signal %d to container %s: %w", sig, s.ID, err)
+	}
+	return nil
 }

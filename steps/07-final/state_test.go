@@ -74,9 +74,7 @@ func TestStatusFollowsTheProcess(t *testing.T) {
 	s, err = loadState(root, "c")
 	require.NoError(t, err)
 	require.Equal(t, specs.StateRunning, s.Status)
-	pidfd, err := s.open()
-	require.NoError(t, err)
-	require.NoError(t, os.NewFile(uintptr(pidfd), "").Close())
+	require.NoError(t, s.signal(0))
 
 	require.NoError(t, sleep.Process.Kill())
 	_ = sleep.Wait()
@@ -91,9 +89,8 @@ func TestALaterProcessOfThatNumberIsNotTheContainer(t *testing.T) {
 	s := newTestState(t, root, "c", os.Getpid())
 	s.StartTime++
 	require.NoError(t, s.save())
-	_, err := s.open()
-	require.ErrorIs(t, err, errNotRunning)
-	s, err = loadState(root, "c")
+	require.ErrorIs(t, s.signal(0), errNotRunning)
+	s, err := loadState(root, "c")
 	require.NoError(t, err)
 	require.Equal(t, specs.StateStopped, s.Status)
 }

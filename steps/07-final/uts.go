@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,22 +23,4 @@ func (c *initConfig) setHostname() error {
 		}
 	}
 	return nil
-}
-
-// hasNamespace tells whether the container has a namespace of this type that is
-// not the runtime's: a new one or one that is named by its path.
-func hasNamespace(spec *specs.Spec, kind specs.LinuxNamespaceType) bool {
-	_, own := findNamespace(spec, kind)
-	return own
-}
-
-// findNamespace returns the path of the namespace of this type, empty for a new
-// one, and whether config.json lists it: what is not listed is inherited.
-func findNamespace(spec *specs.Spec, kind specs.LinuxNamespaceType) (path string, listed bool) {
-	for _, ns := range spec.Linux.Namespaces {
-		if ns.Type == kind {
-			return ns.Path, true
-		}
-	}
-	return "", false
 }

@@ -1,0 +1,181 @@
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// A channel is one end of a socket pair. The runtime says what is to be
+// done, init how it went; end-of-file means that the other half is dead, or
+// that init has become the command.
+type channel struct {
+	file *os.File
+	in   *json.Decoder
+	out  *json.Encoder
+}
+
+// A message is what one half says to the other.
+type message struct {
+	Event  string // hooks, created, start, detach, warning, failed
+	Text   string `json:",omitempty"`
+	Status int    `json:",omitempty"` // of the runtime, if init failed
+}
+
+// newChannel makes a channel of a socket.
+func newChannel(file *os.File) *channel {
+	return &channel{file, json.NewDecoder(file), json.NewEncoder(file)}
+}
+
+// receive waits for the message that is due. A warning on the way is logged; a
+// failure of init, or its death, is the error.
+func (c *channel) receive(event string) error {
+	for {
+		var m message
+		switch err := c.in.Decode(&m); {
+		case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
+			return fmt.Errorf("wait for %s: init is dead: %w", event, io.EOF)
+		case err != nil:
+			return fmt.Errorf("wait for %s: %w", event, err)
+		case m.Event == "warning":
+			warn(m.Text)
+		case m.Event == "failed":
+			return commandError{errors.New(m.Text), m.Status}
+		case m.Event != event:
+			return fmt.Errorf("wait for %s: got %s", event, m.Event)
+		default:
+			return nil
+		}
+	}
+}
+
+// send says event to the other half.
+func (c *channel) send(event string) error {
+	if err := c.out.Encode(message{Event: event}); err != nil {
+		return fmt.Errorf("send %s: %w", event, err)
+	}
+	return nil
+}
+
+// sendConfig tells init what to do, and with which files.
+func (c *channel) sendConfig(config initConfig, tasks []*os.File) error {
+	var fds []int
+	for _, file := range tasks {
+		fds = append(fds, int(file.Fd()))
+	}
+	text, err := marshal(config)
+	if err == nil {
+		err = unix.Sendmsg(int(c.file.Fd()), []byte{0}, unix.UnixRights(fds...), nil, 0)
+	}
+	if err == nil {
+		_, err = c.file.Write(text)
+	}
+	if err != nil {
+		return fmt.Errorf("configure init: %w", err)
+	}
+	return nil
+}
+
+// socketPair makes the two ends of a channel.
+func socketPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("create socket pair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "channel"), os.NewFile(uintptr(fds[1]), "channel"), nil
+}
+
+// An initHalf is what init knows: what it was told, and the channel to who
+// told it.
+type initHalf struct {
+	initConfig
+	channel *channel
+	root    *rootfs // before pivotRoot
+	path    string  // of the command, once it is found
+	tasks   []int   // descriptors, for joinCgroup
+}
+
+// awaitConfig waits until the runtime has prepared everything outside and says
+// what to do. End-of-file means that it is dead: then nothing is done.
+func awaitConfig() (*initHalf, error) {
+	// Only with a channel: by hand, on the host, init would rename the host.
+	fd, _ := strconv.Atoi(os.Args[len(os.Args)-1])
+	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
+		exit(oneLineUsage())
+	}
+	c := &initHalf{channel: newChannel(os.NewFile(uintptr(fd), "channel"))}
+	var text json.RawMessage
+	var err error
+	if c.tasks, err = receiveFiles(fd); err == nil {
+		err = c.channel.in.Decode(&text)
+	}
+	if err == nil {
+		err = unmarshal(text, &c.initConfig)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if c.Inherit { // but the channel, whose end says that init is the command
+		unix.CloseOnExec(fd)
+		return c, nil
+	}
+	return c, closeDescriptors(3)
+}
+
+// receiveFiles receives the files of sendConfig, as descriptors.
+func receiveFiles(socket int) (fds []int, err error) {
+	rights := make([]byte, unix.CmsgSpace(4*253)) // the kernel's SCM_MAX_FD
+	n, length, flags, _, err := unix.Recvmsg(socket, make([]byte, 1), rights, unix.MSG_CMSG_CLOEXEC)
+	if err != nil || n == 0 || flags&unix.MSG_CTRUNC != 0 {
+		return nil, cmp.Or(err, io.ErrUnexpectedEOF)
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:length])
+	if err != nil || len(messages) == 0 {
+		return nil, err
+	}
+	return unix.ParseUnixRights(&messages[0])
+}
+
+// warn reports to the runtime what is no error. It says so where its own log
+// is.
+func (c *initHalf) warn(format string, args ...any) {
+	c.channel.out.Encode(message{Event: "warning", Text: fmt.Sprintf(format, args...)})
+}
+
+// fail reports to the runtime, or to start, why there is no command, and ends
+// init. Where nobody listens, stderr is the container's.
+func (c *initHalf) fail(err error) error {
+	m := message{Event: "failed", Text: err.Error(), Status: 125}
+	if e, ok := errors.AsType[commandError](err); ok {
+		m.Status = e.status
+	}
+	if c.channel.out.Encode(m) != nil {
+		return err
+	}
+	os.Exit(m.Status)
+	return nil
+}
+
+// awaitStart tells the runtime that the container is created, and waits until
+// it or, after detach, start says that the command may run.
+func (c *initHalf) awaitStart() error {
+	if err := c.channel.send("created"); err != nil {
+		return err
+	}
+	var m message
+	if err := c.channel.in.Decode(&m); err != nil {
+		return fmt.Errorf("wait for start: %w", err)
+	}
+	if m.Event == "detach" {
+		return c.detach()
+	}
+	return nil
+}
