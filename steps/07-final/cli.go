@@ -108,7 +108,7 @@ func (o *options) parse(list string, args []string) (*flag.FlagSet, error) {
 
 // dispatch runs the verb that args name and returns the program's exit status.
 func dispatch(args []string) (status int, err error) {
-	o := &options{root: stateRoot(), logFormat: "text", bundle: ".", format: "table", resources: "-"}
+	o := &options{root: stateRoot, logFormat: "text", bundle: ".", format: "table", resources: "-"}
 	o.runOptions = runOptions{hostname: "container", memory: "64m", pids: 64, cpus: 0.5}
 	f, err := o.parse("root log log-format version/v systemd-cgroup debug", args)
 	if err == nil {

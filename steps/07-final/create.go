@@ -154,8 +154,8 @@ func (s *state) startAddress() unix.Sockaddr {
 
 // openFiles opens what a process gets from the caller of this program: the
 // descriptors from 3 on that execve(2) left open, and the console socket. None
-// of the caller's others gets to init. Where there is no console, standard input
-// keeps its place.
+// of the caller's others gets to init. Where there is no console, standard
+// input keeps its place.
 func (o *options) openFiles(p *specs.Process) (preserve []*os.File, console *os.File, err error) {
 	for fd := 3; fd < 3+o.preserveFDs; fd++ {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC != 0 {

@@ -36,13 +36,12 @@ type namespaceFD struct {
 
 // spawnAttr says what spawn starts, and in which namespaces.
 type spawnAttr struct {
-	Join []namespaceFD
-	New  uintptr // CLONE_NEW flags; what they create belongs to the user namespace
+	Join []namespaceFD // in this order
+	New  uintptr       // CLONE_NEW flags; what they create belongs to the user namespace
 
-	UIDMappings   []specs.LinuxIDMapping // of a new user namespace
-	GIDMappings   []specs.LinuxIDMapping
-	DenySetgroups bool   // without it, GIDMappings need CAP_SETGID
-	TimeOffsets   string // of a new time namespace, see time_namespaces(7)
+	UIDMappings []specs.LinuxIDMapping // of a new user namespace
+	GIDMappings []specs.LinuxIDMapping
+	TimeOffsets string // of a new time namespace, see time_namespaces(7)
 
 	Exe       *os.File // must be sealed: from inside, /proc/PID/exe leads to it
 	Args, Env []string
@@ -56,7 +55,6 @@ type spawned struct {
 	*os.Process
 	socket *os.File // takes its reports, and a byte to let it go on
 	attr   *spawnAttr
-	join   []namespaceFD // in this order
 }
 
 // spawn forks a child that will execute attr.Exe in the namespaces of attr, as
@@ -68,15 +66,7 @@ func spawn(attr *spawnAttr) (*spawned, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &spawned{socket: ours, attr: attr, join: slices.Clone(attr.Join)}
-	if os.Geteuid() == 0 {
-		// Root joins the user namespace last: it need not own the others. An
-		// ordinary user joins it first, as it is listed, since only in there he
-		// may join them.
-		slices.SortStableFunc(p.join, func(a, b namespaceFD) int {
-			return int(a.Kind&unix.CLONE_NEWUSER) - int(b.Kind&unix.CLONE_NEWUSER)
-		})
-	}
+	p := &spawned{socket: ours, attr: attr}
 	pid, err := 0, restoreOpenFiles() // package syscall would do it in the child
 	if err == nil {
 		pid, err = p.fork(theirs)
@@ -97,7 +87,7 @@ func (p *spawned) fork(socket *os.File) (pid int, err error) {
 	c := &child{exe: uintptr(len(p.attr.Files)), flags: p.attr.New, deathSignal: uintptr(p.attr.Pdeathsig),
 		clone: [8]uint64{0: unix.CLONE_CLEAR_SIGHAND, 4: uint64(unix.SIGCHLD)}}
 	files, kinds := slices.Concat(p.attr.Files, []*os.File{p.attr.Exe, socket}), c.flags
-	for _, ns := range p.join {
+	for _, ns := range p.attr.Join {
 		files, c.kinds, kinds = append(files, ns.File), append(c.kinds, ns.Kind), kinds|ns.Kind
 	}
 	c.tasks, c.nought = uintptr(len(files)), '0'
@@ -191,7 +181,7 @@ func (p *spawned) read() (r report, err error) {
 	act := fmt.Sprintf("make system call %d of %d", r.call, r.object)
 	switch r.call {
 	case unix.SYS_SETNS:
-		act = "join namespace " + p.join[int(r.object)-len(p.attr.Files)-2].File.Name()
+		act = "join namespace " + p.attr.Join[int(r.object)-len(p.attr.Files)-2].File.Name()
 	case unix.SYS_UNSHARE:
 		act = fmt.Sprintf("create namespaces %#x", r.object)
 	case unix.SYS_SETGROUPS, unix.SYS_SETRESGID, unix.SYS_SETRESUID:
@@ -207,20 +197,12 @@ func (p *spawned) read() (r report, err error) {
 // writeMappings writes the ID mappings of the new user namespace, as in "0
 // 100000 65536": see user_namespaces(7).
 func (p *spawned) writeMappings() error {
-	if p.attr.DenySetgroups {
-		if err := p.write("setgroups", "deny"); err != nil {
-			return err
-		}
-	}
-	for _, m := range []struct {
-		file string
-		ids  []specs.LinuxIDMapping
-	}{{"uid_map", p.attr.UIDMappings}, {"gid_map", p.attr.GIDMappings}} {
+	for file, ids := range map[string][]specs.LinuxIDMapping{"uid_map": p.attr.UIDMappings, "gid_map": p.attr.GIDMappings} {
 		var lines strings.Builder
-		for _, m := range m.ids {
+		for _, m := range ids {
 			fmt.Fprintln(&lines, m.ContainerID, m.HostID, m.Size)
 		}
-		if err := p.write(m.file, lines.String()); err != nil {
+		if err := p.write(file, lines.String()); err != nil {
 			return err
 		}
 	}

@@ -89,8 +89,8 @@ func run(root, id string, o *options) (status int, err error) {
 }
 
 // kill sends a signal to the container's process or, with all, to each that is
-// in its cgroup. A container whose process is not the first of its PID namespace
-// does not end with it: there SIGKILL goes to all.
+// in its cgroup. A container whose process is not the first of its PID
+// namespace does not end with it: there SIGKILL goes to all.
 func kill(root, id string, sig unix.Signal, all bool) error {
 	s, err := loadState(root, id)
 	if err != nil {

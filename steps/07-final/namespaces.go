@@ -21,10 +21,9 @@ type namespace struct {
 }
 
 // namespaces are the types of config.json, in the order in which they are
-// joined: the user namespace owns the others, and in the mount namespace the
-// host's /proc is out of sight. See namespaces(7) and config-linux.md.
+// joined: the user namespace last, for it need not own the others. See
+// namespaces(7) and config-linux.md.
 var namespaces = []namespace{
-	{specs.UserNamespace, "user", unix.CLONE_NEWUSER},
 	{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC},
 	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS},
 	{specs.NetworkNamespace, "net", unix.CLONE_NEWNET},
@@ -32,6 +31,7 @@ var namespaces = []namespace{
 	{specs.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP},
 	{specs.TimeNamespace, "time", unix.CLONE_NEWTIME},
 	{specs.MountNamespace, "mnt", unix.CLONE_NEWNS},
+	{specs.UserNamespace, "user", unix.CLONE_NEWUSER},
 }
 
 // hasNamespace tells whether the container has a namespace of this type that is
@@ -84,8 +84,8 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files, tasks []*os.F
 		return os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", exe.Fd()), args, &os.ProcAttr{Env: env, Files: files, Sys: attr})
 	}
 	p, err := spawn(&spawnAttr{Join: join, New: create, UIDMappings: spec.Linux.UIDMappings, GIDMappings: spec.Linux.GIDMappings,
-		DenySetgroups: !maySetGroups(), TimeOffsets: timeOffsets(spec.Linux),
-		Exe: exe, Args: args, Env: env, Files: files, Tasks: tasks, Pdeathsig: unix.SIGKILL})
+		TimeOffsets: timeOffsets(spec.Linux),
+		Exe:         exe, Args: args, Env: env, Files: files, Tasks: tasks, Pdeathsig: unix.SIGKILL})
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,6 @@ func reexec(spec *specs.Spec, preserve, own, tasks []*os.File, before func(pid i
 	if err != nil {
 		return nil, err
 	}
-	defer exe.Close()
 	files := slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, preserve, []*os.File{theirs}, own)
 	args := []string{os.Args[0], "init", strconv.Itoa(3 + len(preserve))}
 	process, err := startIn(spec, exe, args, files, tasks, before)
@@ -167,11 +166,11 @@ func (c *container) release(event string) error {
 func (c *container) handles(sig syscall.Signal) bool {
 	// As long as init holds the channel it is not yet the command, and the
 	// handlers are those of Go.
-	select {
-	case err := <-c.started:
-		c.started <- err
-	default:
-		return false
+	if c.channel != nil {
+		channel := []unix.PollFd{{Fd: int32(c.channel.file.Fd())}}
+		if unix.Poll(channel, 0); channel[0].Revents&unix.POLLHUP == 0 {
+			return false
+		}
 	}
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.process.Pid))
 	_, masks, _ := strings.Cut(string(status), "SigBlk:")

@@ -37,6 +37,9 @@ type state struct {
 }
 
 const (
+	// stateRoot is below /run: states mean nothing after a restart.
+	stateRoot = "/run/containers-from-scratch"
+
 	stateFile  = "state.json"
 	configFile = "config.json" // as it was at create: later changes of the bundle have no effect
 	deleted    = "~"           // after the directory's name, when it is about to go; no id has it
@@ -47,15 +50,6 @@ var (
 	errMissing    = errors.New("container does not exist")
 	errNotRunning = errors.New("container not running")
 )
-
-// stateRoot is where the states are, by default below /run: they mean nothing
-// after a restart of the machine.
-func stateRoot() string {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && os.Geteuid() != 0 {
-		return filepath.Join(dir, "containers-from-scratch")
-	}
-	return "/run/containers-from-scratch"
-}
 
 // checkID refuses an id that is no plain file name, for it becomes one.
 func checkID(id string) error {
@@ -125,8 +119,8 @@ func lockState(root, id string) (*state, error) {
 }
 
 // acquire waits for the lock of a container's directory. It goes with this
-// process. A directory that was removed meanwhile is nobody's; a new one of that
-// name is another container's.
+// process. A directory that was removed meanwhile is nobody's; a new one of
+// that name is another container's.
 func acquire(dir string) (*os.File, error) {
 	for {
 		lock, err := os.Open(dir)

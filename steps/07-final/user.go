@@ -91,12 +91,17 @@ func setUser(u specs.User) error {
 }
 
 // runAsRoot runs this program again for an ordinary user. As root of a user
-// namespace of his own he may mount: there all goes on as for root.
+// namespace of his own, and of a mount namespace for it, he may mount: there all
+// goes on as for root.
 func runAsRoot() (status int, err error) {
 	warn("no ids but 0: an ordinary user may map only his own")
-	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	exe, err := os.Executable() // by its path: /proc/self/exe is of the host's mounts
+	if err != nil {
+		return 0, err
+	}
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWNS}
 	asRoot(attr, &specs.Linux{UIDMappings: defaultMappings(os.Geteuid(), 1), GIDMappings: defaultMappings(os.Getegid(), 1)})
-	process, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{
+	process, err := os.StartProcess(exe, os.Args, &os.ProcAttr{
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: attr})
 	if err != nil {
 		return 0, explain(fmt.Errorf("create user namespace: %w", err))
@@ -123,6 +128,9 @@ func runAsRoot() (status int, err error) {
 // mount_namespaces(7).
 func prepareRootfs(mounts []specs.Mount) (dir string, err error) {
 	dir = staging + "/merged"
+	if _, err := sealedExecutable(); err != nil { // which is of the mounts that we leave
+		return "", err
+	}
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return "", fmt.Errorf("create mount namespace: %w", err)
 	}
