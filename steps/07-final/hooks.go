@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,13 +34,10 @@ func runHook(hook specs.Hook, s specs.State) error {
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
-	if hook.Timeout != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(*hook.Timeout)*time.Second,
-			fmt.Errorf("timeout of %d s", *hook.Timeout))
-		defer cancel()
-	}
+	seconds := cmp.Or(given(hook.Timeout), 1<<30) // 34 years
+	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Duration(seconds)*time.Second,
+		fmt.Errorf("timeout of %d s", seconds))
+	defer cancel()
 	var output bytes.Buffer
 	// The path is absolute: nothing is looked up in PATH. An environment of nil
 	// would be the runtime's.

@@ -134,7 +134,9 @@ func (c *container) wait(release func() error) (status int, err error) {
 				// too: on Ctrl-Z run stops, a command without handler goes on.)
 				killedBy = sig
 				c.process.Kill()
-			} else if sig != unix.SIGINT { // which the terminal sends to both
+			} else if sig != unix.SIGINT || c.channel == nil {
+				// From a terminal both get SIGINT. Who sends it to runAsRoot
+				// only, sends it to nobody else; of two, run passes on none.
 				c.process.Signal(sig)
 			}
 		case state := <-exited:

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -30,35 +29,29 @@ func rlimitNumber(name string) int {
 
 // validateProcess tells what in p no kernel would do, or this program does not.
 func validateProcess(p *specs.Process) error {
-	switch adj, mask := p.OOMScoreAdj, p.User.Umask; {
-	case len(p.Args) == 0 || p.Args[0] == "":
-		return errors.New("process.args: no command")
-	case !path.IsAbs(p.Cwd):
-		return fmt.Errorf("process.cwd: %q is not absolute", p.Cwd)
-	case p.Scheduler != nil:
-		return errors.New("process.scheduler is not supported")
-	case p.IOPriority != nil:
-		return errors.New("process.ioPriority is not supported")
-	case p.ExecCPUAffinity != nil:
-		return errors.New("process.execCPUAffinity is not supported")
-	case adj != nil && (*adj < -1000 || *adj > 1000):
-		return fmt.Errorf("process.oomScoreAdj: %d is not in -1000 to 1000", *adj)
-	case mask != nil && *mask > 0o777:
-		return fmt.Errorf("process.user.umask: %#o is above 0777", *mask)
-	}
-	for _, text := range slices.Concat(p.Args, p.Env, []string{p.Cwd, p.ApparmorProfile, p.SelinuxLabel}) {
-		if strings.ContainsRune(text, 0) {
-			return fmt.Errorf("process: %q has a NUL in it", text)
-		}
+	adj, mask := given(p.OOMScoreAdj), given(p.User.Umask)
+	texts := strings.Join(slices.Concat(p.Args, p.Env, []string{p.Cwd, p.ApparmorProfile, p.SelinuxLabel}), "")
+	if err := refuse(
+		refusal{len(p.Args) == 0 || p.Args[0] == "", "process.args: no command"},
+		refusal{!path.IsAbs(p.Cwd), fmt.Sprintf("process.cwd: %q is not absolute", p.Cwd)},
+		refusal{p.CommandLine != "", "process.commandLine is not supported"},
+		refusal{p.Scheduler != nil, "process.scheduler is not supported"},
+		refusal{p.IOPriority != nil, "process.ioPriority is not supported"},
+		refusal{p.ExecCPUAffinity != nil, "process.execCPUAffinity is not supported"},
+		refusal{adj < -1000 || adj > 1000, fmt.Sprintf("process.oomScoreAdj: %d is not in -1000 to 1000", adj)},
+		refusal{mask > 0o777, fmt.Sprintf("process.user.umask: %#o is above 0777", mask)},
+		refusal{strings.ContainsRune(texts, 0), "process: there is a NUL in a text"},
+	); err != nil {
+		return err
 	}
 	for i, limit := range p.Rlimits {
-		switch {
-		case rlimitNumber(limit.Type) < 0:
-			return fmt.Errorf("process.rlimits: unknown type %q", limit.Type)
-		case slices.ContainsFunc(p.Rlimits[:i], func(l specs.POSIXRlimit) bool { return l.Type == limit.Type }):
-			return fmt.Errorf("process.rlimits: %s is there twice", limit.Type)
-		case limit.Soft > limit.Hard:
-			return fmt.Errorf("process.rlimits: %s: soft limit %d above hard limit %d", limit.Type, limit.Soft, limit.Hard)
+		same := func(other specs.POSIXRlimit) bool { return other.Type == limit.Type }
+		if err := refuse(
+			refusal{rlimitNumber(limit.Type) < 0, fmt.Sprintf("process.rlimits: unknown type %q", limit.Type)},
+			refusal{slices.ContainsFunc(p.Rlimits[:i], same), fmt.Sprintf("process.rlimits: %s is there twice", limit.Type)},
+			refusal{limit.Soft > limit.Hard, fmt.Sprintf("process.rlimits: %s: soft limit %d above hard limit %d", limit.Type, limit.Soft, limit.Hard)},
+		); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -91,8 +90,8 @@ func setUser(u specs.User) error {
 }
 
 // runAsRoot runs this program again for an ordinary user. As root of a user
-// namespace of his own, and of a mount namespace for it, he may mount: there all
-// goes on as for root.
+// namespace of his own, and of a mount namespace for it, he may mount: there
+// all goes on as for root.
 func runAsRoot() (status int, err error) {
 	warn("no ids but 0: an ordinary user may map only his own")
 	exe, err := os.Executable() // by its path: /proc/self/exe is of the host's mounts
@@ -108,17 +107,6 @@ func runAsRoot() (status int, err error) {
 	}
 	c := &container{process: process, started: make(chan error, 1)}
 	c.notify()
-	// Who sends SIGINT to this process only, sends it to nobody else. From a
-	// terminal the other gets it twice, and passes on neither.
-	interrupts := make(chan os.Signal, 16)
-	if !signal.Ignored(unix.SIGINT) {
-		signal.Notify(interrupts, unix.SIGINT)
-	}
-	go func() {
-		for sig := range interrupts {
-			process.Signal(sig)
-		}
-	}()
 	return c.wait(func() error { return nil })
 }
 

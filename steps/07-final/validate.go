@@ -68,36 +68,54 @@ func loadSpec(bundle string) (*specs.Spec, []byte, error) {
 	return spec, raw, nil
 }
 
+// A refusal is what is wrong with a configuration, or not done by this runtime,
+// and whether it is so.
+type refusal struct {
+	so  bool
+	why string
+}
+
+// refuse returns the first refusal that is so.
+func refuse(list ...refusal) error {
+	for _, r := range list {
+		if r.so {
+			return errors.New(r.why)
+		}
+	}
+	return nil
+}
+
 // validate refuses a configuration that is wrong or asks for something that
 // this runtime does not do: nothing in it is left out in silence. It looks at
 // nothing but spec.
 func validate(spec *specs.Spec) error {
-	if !strings.HasPrefix(spec.Version, "1.") {
-		return fmt.Errorf("ociVersion %q is not supported: 1.0 to %s are", spec.Version, specs.Version)
-	}
-	if spec.Root == nil || spec.Root.Path == "" {
-		return errors.New("config.json has no root")
-	}
-	for _, unsupported := range []struct {
-		name string
-		is   bool
-	}{
-		{"solaris", spec.Solaris != nil}, {"windows", spec.Windows != nil}, {"vm", spec.VM != nil},
-		{"zos", spec.ZOS != nil}, {"freebsd", spec.FreeBSD != nil},
-		{"linux.intelRdt", spec.Linux.IntelRdt != nil},
-		{"linux.memoryPolicy", spec.Linux.MemoryPolicy != nil},
-		{"linux.netDevices", len(spec.Linux.NetDevices) > 0},
-		{"linux.personality", spec.Linux.Personality != nil},
-		{"process.commandLine", spec.Process.CommandLine != ""},
-	} {
-		if unsupported.is {
-			return fmt.Errorf("%s is not supported", unsupported.name)
-		}
-	}
 	for _, check := range []func(*specs.Spec) error{validateNamespaces, validateHooks, validateMounts, validateSysctls} {
 		if err := check(spec); err != nil {
 			return err
 		}
+	}
+	linux := spec.Linux
+	userPath, user := findNamespace(spec, specs.UserNamespace)
+	uids, gids := len(linux.UIDMappings), len(linux.GIDMappings)
+	if err := refuse(
+		refusal{!strings.HasPrefix(spec.Version, "1."), fmt.Sprintf("ociVersion %q is not supported: 1.0 to %s are", spec.Version, specs.Version)},
+		refusal{given(spec.Root).Path == "", "config.json has no root"},
+		refusal{spec.Solaris != nil, "solaris is not supported"},
+		refusal{spec.Windows != nil, "windows is not supported"},
+		refusal{spec.VM != nil, "vm is not supported"},
+		refusal{spec.ZOS != nil, "zos is not supported"},
+		refusal{spec.FreeBSD != nil, "freebsd is not supported"},
+		refusal{linux.IntelRdt != nil, "linux.intelRdt is not supported"},
+		refusal{linux.MemoryPolicy != nil, "linux.memoryPolicy is not supported"},
+		refusal{len(linux.NetDevices) > 0, "linux.netDevices is not supported"},
+		refusal{linux.Personality != nil, "linux.personality is not supported"},
+		refusal{user && userPath == "" && uids*gids == 0, "a new user namespace needs uidMappings and gidMappings"},
+		refusal{!user && uids+gids > 0, "uidMappings and gidMappings need a user namespace"},
+		refusal{spec.Hostname+spec.Domainname != "" && !hasNamespace(spec, specs.UTSNamespace),
+			"hostname and domainname need a UTS namespace: they would name the host"},
+		refusal{len(linux.TimeOffsets) > 0 && !hasNamespace(spec, specs.TimeNamespace), "timeOffsets need a time namespace"},
+	); err != nil {
+		return err
 	}
 	if spec.Process.Args == nil { // then start fails
 		return nil
@@ -105,32 +123,17 @@ func validate(spec *specs.Spec) error {
 	return validateProcess(spec.Process)
 }
 
-// validateNamespaces refuses namespaces that contradict each other or what is
-// to be done in them.
+// validateNamespaces refuses namespaces that cannot be.
 func validateNamespaces(spec *specs.Spec) error {
-	seen := map[specs.LinuxNamespaceType]bool{}
-	for _, ns := range spec.Linux.Namespaces {
-		switch known := slices.ContainsFunc(namespaces, func(n namespace) bool { return n.kind == ns.Type }); {
-		case !known:
-			return fmt.Errorf("namespace type %q is not supported", ns.Type)
-		case seen[ns.Type]:
-			return fmt.Errorf("namespace %s is listed twice", ns.Type)
-		case ns.Path != "" && !filepath.IsAbs(ns.Path):
-			return fmt.Errorf("the path of namespace %s is not absolute: %q", ns.Type, ns.Path)
+	for i, ns := range spec.Linux.Namespaces {
+		same := func(other specs.LinuxNamespace) bool { return other.Type == ns.Type }
+		if err := refuse(
+			refusal{!slices.ContainsFunc(namespaces, func(n namespace) bool { return n.kind == ns.Type }), fmt.Sprintf("namespace type %q is not supported", ns.Type)},
+			refusal{slices.ContainsFunc(spec.Linux.Namespaces[:i], same), fmt.Sprintf("namespace %s is listed twice", ns.Type)},
+			refusal{ns.Path != "" && !filepath.IsAbs(ns.Path), fmt.Sprintf("the path of namespace %s is not absolute: %q", ns.Type, ns.Path)},
+		); err != nil {
+			return err
 		}
-		seen[ns.Type] = true
-	}
-	path, user := findNamespace(spec, specs.UserNamespace)
-	uids, gids := len(spec.Linux.UIDMappings), len(spec.Linux.GIDMappings)
-	switch {
-	case user && path == "" && uids*gids == 0:
-		return errors.New("a new user namespace needs uidMappings and gidMappings")
-	case !user && uids+gids > 0:
-		return errors.New("uidMappings and gidMappings need a user namespace")
-	case (spec.Hostname != "" || spec.Domainname != "") && !hasNamespace(spec, specs.UTSNamespace):
-		return errors.New("hostname and domainname need a UTS namespace: they would name the host")
-	case len(spec.Linux.TimeOffsets) > 0 && !hasNamespace(spec, specs.TimeNamespace):
-		return errors.New("timeOffsets need a time namespace")
 	}
 	return nil
 }
@@ -138,14 +141,12 @@ func validateNamespaces(spec *specs.Spec) error {
 // validateHooks refuses hooks whose file would be looked for somewhere.
 func validateHooks(spec *specs.Spec) error {
 	h := given(spec.Hooks)
-	for _, list := range [][]specs.Hook{h.Prestart, h.CreateRuntime, h.CreateContainer, h.StartContainer, h.Poststart, h.Poststop} {
-		for _, hook := range list {
-			if !filepath.IsAbs(hook.Path) {
-				return fmt.Errorf("the path of a hook is not absolute: %q", hook.Path)
-			}
-			if hook.Timeout != nil && *hook.Timeout <= 0 {
-				return fmt.Errorf("hook %s: a timeout of %d s is none", hook.Path, *hook.Timeout)
-			}
+	for _, hook := range slices.Concat(h.Prestart, h.CreateRuntime, h.CreateContainer, h.StartContainer, h.Poststart, h.Poststop) {
+		if err := refuse(
+			refusal{!filepath.IsAbs(hook.Path), fmt.Sprintf("the path of a hook is not absolute: %q", hook.Path)},
+			refusal{hook.Timeout != nil && *hook.Timeout <= 0, fmt.Sprintf("hook %s: a timeout of %d s is none", hook.Path, given(hook.Timeout))},
+		); err != nil {
+			return err
 		}
 	}
 	return nil
