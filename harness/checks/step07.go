@@ -119,7 +119,7 @@ var step07 = []Fact{
 		Despite: []string{"user"},
 		Because: "files of /proc/sys are root's to write, whatever capabilities he has; others tell of the whole machine",
 		LookAt:  "which paths are made read-only and which covered, after the root is changed",
-		Ours:    []string{"07-final/spec.go defaultConfig", "07-final/masks.go finish"},
+		Ours:    []string{"07-final/spec.go defaultConfig", "07-final/masks.go finishRootfs"},
 		Read:    "proc(5), sysfs(5), mount(2)",
 		Show: func(t *Trial) {
 			inside := t.Inside()

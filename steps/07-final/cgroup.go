@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -153,100 +152,6 @@ func inheritCPUSet(parent, child string) (err error) {
 		}
 	}
 	return err
-}
-
-// add puts a process into the cgroup of v2: what it starts will be there too. A
-// container that has handed controllers down has its own processes only in
-// cgroups below, systemd for one: then it is put where there are some.
-func (c cgroup) add(pid int) error {
-	dir := c.Dirs[""]
-	if dir == "" {
-		return nil
-	}
-	err := writeCgroup(dir+"/cgroup.procs", strconv.Itoa(pid))
-	if errors.Is(err, unix.EBUSY) {
-		walkCgroups(dir, func(below string) {
-			if err != nil && readCgroup(below+"/cgroup.procs") != "" {
-				err = writeCgroup(below+"/cgroup.procs", strconv.Itoa(pid))
-			}
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("add process %d to cgroup: %w", pid, err)
-	}
-	return nil
-}
-
-// tasks opens what joinCgroup needs, of each cgroup of v1. Who opens these
-// files counts, not who writes: in a user namespace init is nobody to them.
-func (c cgroup) tasks() (files []*os.File, err error) {
-	for _, dir := range c.directories() {
-		if dir != c.Dirs[""] && err == nil {
-			var file *os.File
-			file, err = os.OpenFile(dir+"/tasks", os.O_WRONLY, 0)
-			files = append(files, file)
-		}
-	}
-	return files, err
-}
-
-// closeFiles closes files.
-func closeFiles(files []*os.File) {
-	for _, file := range files {
-		file.Close()
-	}
-}
-
-// joinCgroup moves this thread into the cgroups of v1. What it starts will be
-// there too; the others of its process end with execve(2). To move another
-// process, or all threads of one, the kernel waits until nobody on the machine
-// forks: 5 to 15 ms, unless somebody did so a moment ago. For a thread that
-// moves itself it need not: 0.02 ms. See cgroup_procs_write_start of the
-// kernel.
-func (c *initHalf) joinCgroup() error {
-	for _, fd := range c.tasks {
-		_, err := unix.Write(fd, []byte("0"))
-		unix.Close(fd)
-		if err != nil {
-			return fmt.Errorf("join cgroup: %w", err)
-		}
-	}
-	return nil
-}
-
-// readCgroup returns what a file holds, without the end of the line; nothing
-// when it is not there.
-func readCgroup(file string) string {
-	text, _ := os.ReadFile(file)
-	return strings.TrimSuffix(string(text), "\n")
-}
-
-// writeCgroup writes to a file that the kernel has made, at once. A limit whose
-// file is not there is none that it knows: it must not become an ordinary file.
-func writeCgroup(file, value string) error {
-	fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		_, err = unix.Write(fd, []byte(value))
-		unix.Close(fd)
-	}
-	if err != nil {
-		return &os.PathError{Op: "write " + strconv.Quote(value) + " to", Path: file, Err: err}
-	}
-	return nil
-}
-
-// cgroupError says what was refused, and what to paste then.
-func cgroupError(err error) error {
-	path, _ := errors.AsType[*os.PathError](err)
-	switch {
-	case path != nil && path.Err == unix.EROFS:
-		return fmt.Errorf("create cgroup: %w (mount -o remount,bind,rw %s)", err, filepath.Dir(path.Path))
-	case path != nil && path.Err == unix.EEXIST:
-		return fmt.Errorf("create cgroup: %w: it is another container's, or was left behind", err)
-	case path != nil && path.Err == unix.EBUSY: // as in Docker: who has processes shares nothing out
-		return fmt.Errorf("create cgroup: %w (mkdir %[2]s/init; xargs -n1 <%[2]s/cgroup.procs >%[2]s/init/cgroup.procs)", err, filepath.Dir(path.Path))
-	}
-	return fmt.Errorf("create cgroup: %w", err)
 }
 
 // hideCgroup makes the cgroup of init the root of all that it sees of cgroups,

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,6 +92,21 @@ func socketPair() (ours, theirs *os.File, err error) {
 		return nil, nil, fmt.Errorf("create socket pair: %w", err)
 	}
 	return os.NewFile(uintptr(fds[0]), "channel"), os.NewFile(uintptr(fds[1]), "channel"), nil
+}
+
+// An initConfig is what init is told: everything else it finds out inside.
+type initConfig struct {
+	Spec         *specs.Spec       // as in config.json, but for the profile
+	Exec         bool              // into a running container: all is there
+	Cgroup       cgroup            // for the mount that shows it
+	Seccomp      []unix.SockFilter // loaded right before the command
+	SeccompFlags uintptr
+	Connected    bool         // eth0 is there
+	Keyring      bool         // a session keyring of its own
+	Inherit      bool         // what is open when init starts stays open
+	Preserve     int          // descriptors from 3 on, for the command
+	ID           string       // names the keyring
+	State        *specs.State // for the hooks inside
 }
 
 // An initHalf is what init knows: what it was told, and the channel to who

@@ -170,6 +170,16 @@ func (o *options) openFiles(p *specs.Process) (preserve []*os.File, console *os.
 	return preserve, cmp.Or(console, os.Stdin), err
 }
 
+// preserveDescriptors lets execve(2) leave the command those of the caller.
+func (c *initHalf) preserveDescriptors() error {
+	for fd := 3; fd < 3+c.Preserve; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("preserve descriptor %d: %w", fd, err)
+		}
+	}
+	return nil
+}
+
 // writePid writes a process number to file, without a newline, as engines read
 // it.
 func writePid(file string, pid int) error {

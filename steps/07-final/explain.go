@@ -5,7 +5,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -40,4 +42,28 @@ func explain(err error) error {
 		}
 	}
 	return fmt.Errorf("%w%s", err, hint(err))
+}
+
+// explainDeath says what init died of, if err is that it is dead.
+func explainDeath(err error, init *os.Process) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) {
+		if end, _ := init.Wait(); end != nil {
+			return fmt.Errorf("start init: %v (killed: by the OOM killer, if the memory limit is too low)", end)
+		}
+	}
+	return err
+}
+
+// cgroupError says what was refused, and what to paste then.
+func cgroupError(err error) error {
+	path, _ := errors.AsType[*os.PathError](err)
+	switch {
+	case path != nil && path.Err == unix.EROFS:
+		return fmt.Errorf("create cgroup: %w (mount -o remount,bind,rw %s)", err, filepath.Dir(path.Path))
+	case path != nil && path.Err == unix.EEXIST:
+		return fmt.Errorf("create cgroup: %w: it is another container's, or was left behind", err)
+	case path != nil && path.Err == unix.EBUSY: // as in Docker: who has processes shares nothing out
+		return fmt.Errorf("create cgroup: %w (mkdir %[2]s/init; xargs -n1 <%[2]s/cgroup.procs >%[2]s/init/cgroup.procs)", err, filepath.Dir(path.Path))
+	}
+	return fmt.Errorf("create cgroup: %w", err)
 }

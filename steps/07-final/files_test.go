@@ -133,8 +133,8 @@ func TestMasksUseNoNullButTheKernels(t *testing.T) {
 			dir := newRootfs(t, map[string]string{"a link": "dev/null -> /proc/sys/kernel/core_pattern", "a file": "dev/null", "none": "x"}[test.name])
 			r := openTestRootfs(t, dir, "")
 			require.NoError(t, r.mountAll(withProc(), cgroup{}, true))
-			require.NoError(t, r.pivot())
-			require.EqualError(t, r.finish(&specs.Spec{Root: &specs.Root{}, Linux: &specs.Linux{MaskedPaths: []string{"/missing", "/proc/version"}}}), test.want)
+			require.NoError(t, pivot(r))
+			require.EqualError(t, finish(r, &specs.Spec{Root: &specs.Root{}, Linux: &specs.Linux{MaskedPaths: []string{"/missing", "/proc/version"}}}), test.want)
 		})
 	}
 }
@@ -171,8 +171,8 @@ func TestSysctlsGoToNoOtherFile(t *testing.T) {
 		Linux: &specs.Linux{Sysctl: map[string]string{"net.ipv4.ip_default_ttl": "1"}, Namespaces: []specs.LinuxNamespace{{Type: "network"}}}}
 	r := openTestRootfs(t, newRootfs(t), "")
 	require.NoError(t, r.mountAll(s.Mounts, cgroup{}, true))
-	require.NoError(t, r.pivot())
-	require.EqualError(t, r.finish(s), "sysctl net.ipv4.ip_default_ttl: open /proc/sys/net/ipv4/ip_default_ttl: invalid cross-device link")
+	require.NoError(t, pivot(r))
+	require.EqualError(t, finish(r, s), "sysctl net.ipv4.ip_default_ttl: open /proc/sys/net/ipv4/ip_default_ttl: invalid cross-device link")
 }
 
 // TestTheWorkingDirectoryIsInside is CVE-2024-21626.
@@ -218,7 +218,7 @@ func TestLockedAttributesStay(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			require.NoError(t, r.pivot())
+			require.NoError(t, pivot(r))
 			require.Contains(t, mountLine(t, "/m"), test.want)
 		})
 	}

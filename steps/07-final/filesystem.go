@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -128,6 +129,22 @@ func cutTies(spec *specs.Spec) error {
 		err = unix.Mount("", dir, "", unix.MS_PRIVATE, "")
 	}
 	return err
+}
+
+// removeLinks removes the links that the root filesystem has where something
+// is to be mounted: /proc -> ../proc would lead outside. It removes them in the
+// layer that takes the writes; those of a bundle stay, and create refuses them.
+func removeLinks(mounts []specs.Mount) error {
+	for _, m := range mounts {
+		name := m.Destination[1:]
+		if _, err := os.Readlink(name); err != nil || strings.Contains(name, "/") {
+			continue // no link, or below one of the others
+		}
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mountFilesystems mounts what config.json lists.

@@ -9,6 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// joinKeyring gives the command a session keyring, unless the caller's is to
+// stay.
+func (c *initHalf) joinKeyring() error {
+	if !c.Keyring {
+		return nil
+	}
+	return joinSessionKeyring("_ses." + c.ID)
+}
+
 // joinSessionKeyring gives the calling thread a session keyring of that name, a
 // new one unless it may search one that is there. Otherwise the container had
 // the keys of whoever started it: no namespace keeps keyrings apart, see

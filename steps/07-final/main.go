@@ -12,7 +12,6 @@ import (
 	"os"
 	"slices"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -77,21 +76,6 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 		return 0, explain(err)
 	}
 	return c.wait(func() error { return c.release("start") })
-}
-
-// An initConfig is what init is told: everything else it finds out inside.
-type initConfig struct {
-	Spec         *specs.Spec       // as in config.json, but for the profile
-	Exec         bool              // into a running container: all is there
-	Cgroup       cgroup            // for the mount that shows it
-	Seccomp      []unix.SockFilter // loaded right before the command
-	SeccompFlags uintptr
-	Connected    bool         // eth0 is there
-	Keyring      bool         // a session keyring of its own
-	Inherit      bool         // what is open when init starts stays open
-	Preserve     int          // descriptors from 3 on, for the command
-	ID           string       // names the keyring
-	State        *specs.State // for the hooks inside
 }
 
 // initProcess is the half inside: it prepares the namespaces it was born in

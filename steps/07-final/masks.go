@@ -5,14 +5,13 @@ package main
 import (
 	"fmt"
 	"path"
-	"strings"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
-// finish does what can only be done when all is mounted, after pivot.
-func (r *rootfs) finish(s *specs.Spec) error {
+// finishRootfs does what can only be done when all is mounted, after pivotRoot.
+func (c *initHalf) finishRootfs() error {
+	r, s := c.root, c.Spec
 	if err := setSysctls(s.Linux.Sysctl); err != nil { // before /proc/sys is read-only
 		return err
 	}
@@ -101,52 +100,3 @@ func (r *rootfs) mask(on int) error {
 	defer unix.Close(mnt)
 	return attach(mnt, on)
 }
-
-// sysctlPath is the file below /proc/sys that name stands for.
-func sysctlPath(name string) string { return strings.ReplaceAll(name, ".", "/") }
-
-// sysctlNamespace is the namespace whose own the sysctl in that file is, ""
-// when it is the machine's.
-func sysctlNamespace(file string) specs.LinuxNamespaceType {
-	switch {
-	case strings.HasPrefix(file, "net/"):
-		return specs.NetworkNamespace
-	case file == "kernel/hostname" || file == "kernel/domainname":
-		return specs.UTSNamespace
-	case file == "kernel/sem" || strings.HasPrefix(file, "kernel/shm") || strings.HasPrefix(file, "kernel/msg") ||
-		strings.HasPrefix(file, "fs/mqueue/"):
-		return specs.IPCNamespace
-	}
-	return ""
-}
-
-// validateSysctls finds a sysctl that is not the container's alone.
-func validateSysctls(s *specs.Spec) error {
-	for name := range s.Linux.Sysctl {
-		file := sysctlPath(name)
-		if path.Clean("/"+file) != "/"+file {
-			return fmt.Errorf("sysctl %q: it is no name", name)
-		}
-		kind := sysctlNamespace(file)
-		if kind == "" {
-			return fmt.Errorf("sysctl %s: it is the whole machine's", name)
-		}
-		if !hasNamespace(s, kind) {
-			return fmt.Errorf("sysctl %s: the container has no %s namespace", name, kind)
-		}
-	}
-	return nil
-}
-
-// setSysctls writes those that validateSysctls has seen.
-func setSysctls(values map[string]string) error {
-	for name, value := range values {
-		if err := writeProc("sys/"+sysctlPath(name), value); err != nil {
-			return fmt.Errorf("sysctl %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// finishRootfs does what takes the new root.
-func (c *initHalf) finishRootfs() error { return c.root.finish(c.Spec) }

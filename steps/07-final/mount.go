@@ -91,23 +91,18 @@ func (c *initHalf) enterRootfs() error {
 	return nil
 }
 
-// pivotRoot makes the root filesystem the root.
+// pivotRoot makes the root filesystem the root, and detaches the host's
+// filesystems, the last way out, see pivot_root(2).
 func (c *initHalf) pivotRoot() error {
 	if !hasNamespace(c.Spec, specs.MountNamespace) {
 		return c.root.enter()
 	}
-	return c.root.pivot()
-}
-
-// pivot makes the rootfs the root, and detaches the host's filesystems, the
-// last way out, see pivot_root(2).
-func (r *rootfs) pivot() error {
 	old, err := openat2(unix.AT_FDCWD, "/", unix.O_PATH, 0)
 	if err != nil {
 		return fmt.Errorf("open old root: %w", err)
 	}
 	defer unix.Close(old)
-	if err := unix.Fchdir(r.fd); err != nil {
+	if err := unix.Fchdir(c.root.fd); err != nil {
 		return fmt.Errorf("enter root filesystem: %w", err)
 	}
 	if err := unix.PivotRoot(".", "."); err != nil {

@@ -38,7 +38,7 @@ func inNamespaces(t *testing.T, flags uintptr) bool {
 	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC |
 		syscall.CLONE_NEWUTS | syscall.CLONE_NEWNET | flags}
 	if flags&syscall.CLONE_NEWUSER != 0 {
-		child.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: hostID, Size: ids}}
+		child.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: hostID, Size: 65536}}
 		child.SysProcAttr.GidMappings = child.SysProcAttr.UidMappings
 		child.SysProcAttr.GidMappingsEnableSetgroups = true
 		child.SysProcAttr.Credential = &syscall.Credential{}
@@ -108,6 +108,17 @@ func openTestRootfs(t *testing.T, dir, propagation string) *rootfs {
 	return c.root
 }
 
+// pivot is pivotRoot to r.
+func pivot(r *rootfs) error {
+	spec := &specs.Spec{Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace}}}}
+	return (&initHalf{initConfig: initConfig{Spec: spec}, root: r}).pivotRoot()
+}
+
+// finish is finishRootfs of r.
+func finish(r *rootfs, s *specs.Spec) error {
+	return (&initHalf{initConfig: initConfig{Spec: s}, root: r}).finishRootfs()
+}
+
 // enter does all that the runtime does, with the mounts of s in the image.
 func enter(t *testing.T, dir string, s *specs.Spec, userns bool) {
 	t.Helper()
@@ -121,8 +132,8 @@ func enter(t *testing.T, dir string, s *specs.Spec, userns bool) {
 	r := openTestRootfs(t, dir, s.Linux.RootfsPropagation)
 	require.NoError(t, r.mountAll(s.Mounts, cgroup{}, true))
 	require.NoError(t, r.createDevices(s.Linux.Devices, userns))
-	require.NoError(t, r.pivot())
-	require.NoError(t, r.finish(s))
+	require.NoError(t, pivot(r))
+	require.NoError(t, finish(r, s))
 }
 
 // withProc are mounts after that of proc.

@@ -78,12 +78,7 @@ func (c *container) configure(config initConfig, tasks []*os.File, hooks func() 
 	if err == nil {
 		err = c.channel.receive("created")
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) {
-		if end, _ := c.process.Wait(); end != nil {
-			return fmt.Errorf("start init: %v (signal: killed is the OOM killer's, where the memory limit is too low)", end)
-		}
-	}
-	return err
+	return explainDeath(err, c.process)
 }
 
 // notify lets signals wait for wait, instead of ending this program.

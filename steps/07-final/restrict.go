@@ -17,32 +17,15 @@ func (c *initHalf) restrict() error {
 	if c.path == "" {
 		return errors.New("config.json has no process to start")
 	}
-	for fd := 3; fd < 3+c.Preserve; fd++ {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
-			return fmt.Errorf("preserve descriptor %d: %w", fd, err)
-		}
-	}
-	if c.Keyring {
-		if err := joinSessionKeyring("_ses." + c.ID); err != nil {
-			return err
-		}
-	}
-	if err := setExecLabels(p); err != nil {
-		return err
-	}
-	if p.User.Umask != nil {
-		unix.Umask(int(*p.User.Umask))
-	}
 	caps, unknown := parseCapabilities(p.Capabilities)
 	for _, name := range unknown {
 		c.warn("capability %s cannot be granted", name)
 	}
-	if p.NoNewPrivileges {
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return fmt.Errorf("set no_new_privs: %w", err)
-		}
-	}
 	for _, step := range []func() error{
+		c.preserveDescriptors,
+		c.joinKeyring,
+		func() error { return setExecLabels(p) },
+		func() error { return setNoNewPrivileges(p.NoNewPrivileges) },
 		caps.dropBounding,
 		func() error { return setUser(p.User) },
 		caps.apply,
@@ -53,6 +36,18 @@ func (c *initHalf) restrict() error {
 		if err := step(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// setNoNewPrivileges makes files that are set-user-ID, or have capabilities,
+// ordinary ones to execve(2), for good: see PR_SET_NO_NEW_PRIVS(2const).
+func setNoNewPrivileges(set bool) error {
+	if !set {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	return nil
 }

@@ -139,7 +139,7 @@ func (o *runOptions) apply(spec *specs.Spec) error {
 		}
 	}
 	if !privileged() && hasNamespace(spec, specs.UserNamespace) {
-		spec.Linux.UIDMappings, spec.Linux.GIDMappings = defaultMappings(os.Geteuid(), 1), defaultMappings(os.Getegid(), 1)
+		mapOwnIDs(spec.Linux)
 	}
 	return nil
 }

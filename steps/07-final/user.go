@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 	"unsafe"
 
@@ -17,7 +16,7 @@ import (
 // The container's ids are the host's from hostID on. No login has them, so that
 // the container's root may do on the host what anybody may. (Where useradd(8)
 // gave them to a user for his own containers, see subuid(5), they are his too.)
-const hostID, ids = 100000, 65536
+const hostID = 100000
 
 // privileged tells whether these ids are ours to give. An ordinary user has
 // only his own, also as root of a user namespace, see user_namespaces(7).
@@ -36,9 +35,10 @@ func unlessOrdinary(what string, err error) error {
 	return nil
 }
 
-// defaultMappings are those of `run CMD`: root inside is nobody outside.
-func defaultMappings(root, size int) []specs.LinuxIDMapping {
-	return []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(root), Size: uint32(size)}}
+// mapOwnIDs makes root inside the user that we are outside, and nobody else.
+func mapOwnIDs(linux *specs.Linux) {
+	linux.UIDMappings = []specs.LinuxIDMapping{{HostID: uint32(os.Geteuid()), Size: 1}}
+	linux.GIDMappings = []specs.LinuxIDMapping{{HostID: uint32(os.Getegid()), Size: 1}}
 }
 
 // asRoot makes who is born with attr the root of a new user namespace with the
@@ -70,6 +70,9 @@ func idMap(mappings []specs.LinuxIDMapping) (m []syscall.SysProcIDMap) {
 // setUser gives up what init is: groups first, for the user may not change
 // them. The capabilities stay until they are set: dropBounding saw to that.
 func setUser(u specs.User) error {
+	if u.Umask != nil {
+		unix.Umask(int(*u.Umask))
+	}
 	// All this is done to this thread only, as to the capabilities: execve(2)
 	// ends the others. The functions of package syscall stop every thread.
 	groups := u.AdditionalGids
@@ -99,7 +102,9 @@ func runAsRoot() (status int, err error) {
 		return 0, err
 	}
 	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWNS}
-	asRoot(attr, &specs.Linux{UIDMappings: defaultMappings(os.Geteuid(), 1), GIDMappings: defaultMappings(os.Getegid(), 1)})
+	linux := new(specs.Linux)
+	mapOwnIDs(linux)
+	asRoot(attr, linux)
 	process, err := os.StartProcess(exe, os.Args, &os.ProcAttr{
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: attr})
 	if err != nil {
@@ -148,22 +153,6 @@ func prepareRootfs(mounts []specs.Mount) (dir string, err error) {
 		err = handOver()
 	}
 	return dir, err
-}
-
-// removeLinks removes the links that the root filesystem has where something
-// is to be mounted: /proc -> ../proc would lead outside. It removes them in the
-// layer that takes the writes; those of a bundle stay, and create refuses them.
-func removeLinks(mounts []specs.Mount) error {
-	for _, m := range mounts {
-		name := m.Destination[1:]
-		if _, err := os.Readlink(name); err != nil || strings.Contains(name, "/") {
-			continue // no link, or below one of the others
-		}
-		if err := os.Remove(name); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // handOver gives the container's root what it needs of ours: / and, where they
