@@ -13,10 +13,7 @@ import (
 
 // console is a pseudoterminal of the container: its process has the slave as
 // terminal, who started it the master. See pty(7).
-type console struct {
-	master, slave *os.File
-	name          string // as the container sees the slave: /dev/pts/0
-}
+type console struct{ master, slave *os.File } // named as in the container: /dev/pts/0
 
 // openConsole makes a pseudoterminal in the devpts of the container, for user
 // uid. Call it inside, where / is the container's, but before the change of
@@ -24,7 +21,6 @@ type console struct {
 func openConsole(size *specs.Box, uid int) (c console, err error) {
 	defer func() {
 		if err != nil {
-			c.close()
 			err = fmt.Errorf("open console: %w", err)
 		}
 	}()
@@ -50,34 +46,30 @@ func openConsole(size *specs.Box, uid int) (c console, err error) {
 	if err != nil {
 		return c, fmt.Errorf("unlock the slave: %w", err)
 	}
-	c.name = fmt.Sprint("/dev/pts/", number)
+	name := fmt.Sprint("/dev/pts/", number)
 	// The slave of this master, and not what the path leads to: see TIOCGPTPEER
 	// in ioctl_tty(2).
 	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
 	if errno != 0 {
-		return c, fmt.Errorf("%s: %w", c.name, errno)
+		return c, fmt.Errorf("%s: %w", name, errno)
 	}
-	c.slave = os.NewFile(slave, c.name)
+	c.slave = os.NewFile(slave, name)
 	if size != nil {
 		if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(size.Height), Col: uint16(size.Width)}); err != nil {
-			return c, fmt.Errorf("set the size of %s: %w", c.name, err)
+			return c, fmt.Errorf("set the size of %s: %w", c.slave.Name(), err)
 		}
 	}
 	return c, c.slave.Chown(uid, -1) // as login(1) does: else he could not open it again
 }
 
-// close closes both sides here; a process that has the slave keeps it.
-func (c console) close() {
-	c.master.Close()
-	c.slave.Close()
-}
-
-// send passes the master on through socket: one message, the descriptor with
-// the slave's name, as engines expect it on their --console-socket.
+// send passes the master on through socket, and closes it here: one message,
+// the descriptor with the slave's name, as engines expect it on their
+// --console-socket.
 func (c console) send(socket *os.File) error {
-	err := unix.Sendmsg(int(socket.Fd()), []byte(c.name), unix.UnixRights(int(c.master.Fd())), nil, 0)
+	defer c.master.Close()
+	err := unix.Sendmsg(int(socket.Fd()), []byte(c.slave.Name()), unix.UnixRights(int(c.master.Fd())), nil, 0)
 	if err != nil {
-		return fmt.Errorf("send %s to the console socket: %w", c.name, err)
+		return fmt.Errorf("send %s to the console socket: %w", c.slave.Name(), err)
 	}
 	return nil
 }
@@ -90,11 +82,11 @@ func (c console) attach() error {
 	}
 	slave := int(c.slave.Fd())
 	if err := unix.IoctlSetInt(slave, unix.TIOCSCTTY, 0); err != nil {
-		return fmt.Errorf("make %s the terminal: %w", c.name, err)
+		return fmt.Errorf("make %s the terminal: %w", c.slave.Name(), err)
 	}
 	for fd := range 3 {
 		if err := unix.Dup3(slave, fd, 0); err != nil {
-			return fmt.Errorf("make %s descriptor %d: %w", c.name, fd, err)
+			return fmt.Errorf("make %s descriptor %d: %w", c.slave.Name(), fd, err)
 		}
 	}
 	return nil
@@ -105,7 +97,7 @@ func (c console) attach() error {
 func (c console) mountOnDevConsole() error {
 	tree, err := cloneMount(int(c.slave.Fd()), "", false)
 	if err != nil {
-		return fmt.Errorf("clone the mount of %s: %w", c.name, err)
+		return fmt.Errorf("clone the mount of %s: %w", c.slave.Name(), err)
 	}
 	defer unix.Close(tree)
 	// What the image has there is not opened, and a link is not followed.
@@ -115,7 +107,7 @@ func (c console) mountOnDevConsole() error {
 		err = attach(tree, target)
 	}
 	if err != nil {
-		return fmt.Errorf("mount %s on /dev/console: %w", c.name, err)
+		return fmt.Errorf("mount %s on /dev/console: %w", c.slave.Name(), err)
 	}
 	return nil
 }
@@ -151,7 +143,6 @@ func (c *initHalf) openTerminal() error {
 	if err != nil {
 		return err
 	}
-	defer console.close()
 	if !c.Exec {
 		if err := console.mountOnDevConsole(); err != nil {
 			return err

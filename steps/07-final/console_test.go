@@ -41,7 +41,7 @@ func playConsole(args []string) {
 	unix.Stat("/dev/console", &console)
 	unix.Fstat(0, &stdin)
 	session, _ := unix.Getsid(0)
-	fmt.Println("leads", session == os.Getpid(), "console", console.Rdev == stdin.Rdev, "owner", stdin.Uid, c.name)
+	fmt.Println("leads", session == os.Getpid(), "console", console.Rdev == stdin.Rdev, "owner", stdin.Uid, c.slave.Name())
 	tty, err := os.Open("/dev/console")
 	fmt.Fprintln(os.Stderr, "open", err)
 	tty.Close()

@@ -18,8 +18,6 @@ func TestJSON(t *testing.T) {
 		"everything":        string(full),
 		"nothing":           `{}`,
 		"null":              `{"process": null, "linux": {"resources": null}}`,
-		"other case":        `{"Process": {"ARGS": ["sh"]}, "linux": {"CGROUPSPATH": "/a"}}`,
-		"the exact name":    `{"HOSTNAME": "a", "hostname": "b"}`,
 		"unknown":           `{"hostname": "a", "more": {"b": [1]}}`,
 		"nested":            `{"linux": {"resources": {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 10}]}, "unified": {"a.b": "1"}}}}`,
 		"pointers":          `{"process": {"oomScoreAdj": 0, "noNewPrivileges": true}, "linux": {"resources": {"pids": {"limit": 0}}}}`,
@@ -44,4 +42,10 @@ func TestJSON(t *testing.T) {
 			require.Empty(t, gocmp.Diff(want, again))
 		})
 	}
+}
+
+func TestNamesInOtherLettersAreUnknown(t *testing.T) {
+	var got specs.Spec
+	require.NoError(t, unmarshal([]byte(`{"HOSTNAME": "a", "hostname": "b", "Process": {"args": ["sh"]}}`), &got))
+	require.Empty(t, gocmp.Diff(specs.Spec{Hostname: "b"}, got))
 }

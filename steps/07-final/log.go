@@ -67,11 +67,10 @@ func record(level, text string) {
 // printable is text for a terminal and in one line: what the container's name
 // or its image holds of control characters must not move the cursor.
 func printable(text string) string {
-	clean := strings.ToValidUTF8(text, "\uFFFD")
 	return strings.Map(func(r rune) rune {
 		if strconv.IsPrint(r) {
 			return r
 		}
 		return '\uFFFD'
-	}, clean)
+	}, text)
 }

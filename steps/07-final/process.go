@@ -57,12 +57,11 @@ func validateProcess(p *specs.Process) error {
 	return nil
 }
 
-// setRlimits sets limits, which validateProcess has seen, of the process pid, 0
-// for this one: late, since under a small limit of memory Go cannot go on for
-// long.
-func setRlimits(pid int, limits []specs.POSIXRlimit) error {
+// setRlimits sets limits, which validateProcess has seen: late, since under a
+// small limit of memory Go cannot go on for long.
+func setRlimits(limits []specs.POSIXRlimit) error {
 	for _, limit := range limits {
-		err := unix.Prlimit(pid, rlimitNumber(limit.Type), &unix.Rlimit{Cur: limit.Soft, Max: limit.Hard}, nil)
+		err := unix.Prlimit(0, rlimitNumber(limit.Type), &unix.Rlimit{Cur: limit.Soft, Max: limit.Hard}, nil)
 		if err != nil {
 			return fmt.Errorf("set %s to %d, hard %d: %w", limit.Type, limit.Soft, limit.Hard, err)
 		}
@@ -75,13 +74,12 @@ func setRlimits(pid int, limits []specs.POSIXRlimit) error {
 func raiseRlimits(pid int, limits []specs.POSIXRlimit) error {
 	for _, limit := range limits {
 		var now unix.Rlimit
-		if err := unix.Prlimit(pid, rlimitNumber(limit.Type), nil, &now); err != nil {
-			return fmt.Errorf("get %s of process %d: %w", limit.Type, pid, err)
+		err := unix.Prlimit(pid, rlimitNumber(limit.Type), nil, &now)
+		if now.Max = max(now.Max, limit.Hard); err == nil {
+			err = unix.Prlimit(pid, rlimitNumber(limit.Type), &now, nil)
 		}
-		if limit.Soft = now.Cur; limit.Hard > now.Max {
-			if err := setRlimits(pid, []specs.POSIXRlimit{limit}); err != nil {
-				return err
-			}
+		if err != nil {
+			return fmt.Errorf("raise %s of process %d to %d: %w", limit.Type, pid, limit.Hard, err)
 		}
 	}
 	return nil

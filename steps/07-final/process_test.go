@@ -102,7 +102,7 @@ func setAllAttributes() (report []string) {
 	adj := 500
 	for _, err := range []error{
 		setOOMScoreAdj(os.Getpid(), &adj),
-		setRlimits(0, []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 100, Hard: 200}}),
+		setRlimits([]specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 100, Hard: 200}}),
 		setOOMScoreAdj(os.Getpid(), nil),
 	} {
 		if err != nil {

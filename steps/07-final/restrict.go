@@ -30,7 +30,7 @@ func (c *initHalf) restrict() error {
 		func() error { return setUser(p.User) },
 		caps.apply,
 		restoreOpenFiles,
-		func() error { return setRlimits(0, p.Rlimits) },
+		func() error { return setRlimits(p.Rlimits) },
 		func() error { return loadSeccomp(c.Seccomp, c.SeccompFlags) },
 	} {
 		if err := step(); err != nil {
