@@ -4,13 +4,14 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -20,8 +21,7 @@ import (
 // that init has become the command.
 type channel struct {
 	file *os.File
-	in   *json.Decoder
-	out  *json.Encoder
+	in   *jsontext.Decoder
 }
 
 // A message is what one half says to the other.
@@ -33,7 +33,7 @@ type message struct {
 
 // newChannel makes a channel of a socket.
 func newChannel(file *os.File) *channel {
-	return &channel{file, json.NewDecoder(file), json.NewEncoder(file)}
+	return &channel{file, jsontext.NewDecoder(file)}
 }
 
 // receive waits for the message that is due. A warning on the way is logged; a
@@ -41,7 +41,7 @@ func newChannel(file *os.File) *channel {
 func (c *channel) receive(event string) error {
 	for {
 		var m message
-		switch err := c.in.Decode(&m); {
+		switch err := json.UnmarshalDecode(c.in, &m); {
 		case errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET):
 			return fmt.Errorf("wait for %s: init is dead: %w", event, io.EOF)
 		case err != nil:
@@ -60,7 +60,7 @@ func (c *channel) receive(event string) error {
 
 // send says event to the other half.
 func (c *channel) send(event string) error {
-	if err := c.out.Encode(message{Event: event}); err != nil {
+	if err := json.MarshalWrite(c.file, message{Event: event}); err != nil {
 		return fmt.Errorf("send %s: %w", event, err)
 	}
 	return nil
@@ -72,7 +72,7 @@ func (c *channel) sendConfig(config initConfig, tasks []*os.File) error {
 	for _, file := range tasks {
 		fds = append(fds, int(file.Fd()))
 	}
-	text, err := marshal(config)
+	text, err := json.Marshal(config, anyBytes)
 	if err == nil {
 		err = unix.Sendmsg(int(c.file.Fd()), []byte{0}, unix.UnixRights(fds...), nil, 0)
 	}
@@ -128,18 +128,15 @@ func awaitConfig() (*initHalf, error) {
 		exit(oneLineUsage())
 	}
 	c := &initHalf{channel: newChannel(os.NewFile(uintptr(fd), "channel"))}
-	var text json.RawMessage
 	var err error
 	if c.tasks, err = receiveFiles(fd); err == nil {
-		err = c.channel.in.Decode(&text)
-	}
-	if err == nil {
-		err = unmarshal(text, &c.initConfig)
+		err = json.UnmarshalDecode(c.channel.in, &c.initConfig)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	if c.Inherit { // but the channel, whose end says that init is the command
+	c.Spec.Linux = cmp.Or(c.Spec.Linux, new(specs.Linux)) // what is empty is left out
+	if c.Inherit {                                        // but the channel, whose end says that init is the command
 		unix.CloseOnExec(fd)
 		return c, nil
 	}
@@ -163,7 +160,7 @@ func receiveFiles(socket int) (fds []int, err error) {
 // warn reports to the runtime what is no error. It says so where its own log
 // is.
 func (c *initHalf) warn(format string, args ...any) {
-	c.channel.out.Encode(message{Event: "warning", Text: fmt.Sprintf(format, args...)})
+	json.MarshalWrite(c.channel.file, message{Event: "warning", Text: fmt.Sprintf(format, args...)}, anyBytes)
 }
 
 // fail reports to the runtime, or to start, why there is no command, and ends
@@ -173,7 +170,7 @@ func (c *initHalf) fail(err error) error {
 	if e, ok := errors.AsType[commandError](err); ok {
 		m.Status = e.status
 	}
-	if c.channel.out.Encode(m) != nil {
+	if json.MarshalWrite(c.channel.file, m, anyBytes) != nil {
 		return err
 	}
 	os.Exit(m.Status)
@@ -187,7 +184,7 @@ func (c *initHalf) awaitStart() error {
 		return err
 	}
 	var m message
-	if err := c.channel.in.Decode(&m); err != nil {
+	if err := json.UnmarshalDecode(c.channel.in, &m); err != nil {
 		return fmt.Errorf("wait for start: %w", err)
 	}
 	if m.Event == "detach" {

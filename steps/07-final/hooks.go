@@ -6,13 +6,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -30,7 +30,7 @@ func runHooks(kind string, hooks []specs.Hook, s specs.State) error {
 
 // runHook runs one hook, and kills it when its timeout (seconds) is over.
 func runHook(hook specs.Hook, s specs.State) error {
-	stdin, err := json.Marshal(s)
+	stdin, err := json.Marshal(s, anyBytes)
 	if err != nil {
 		return err
 	}

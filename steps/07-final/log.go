@@ -3,12 +3,14 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // log is where --log and --log-format send what is said, besides stderr:
@@ -48,17 +50,21 @@ func logError(err error) {
 	record("error", err.Error())
 }
 
+// anyBytes lets JSON have what is no UTF-8, file names for one: as U+FFFD.
+var anyBytes = jsontext.AllowInvalidUTF8(true)
+
 // record appends a line to the log: as JSON the fields that containerd reads.
 func record(level, text string) {
 	if log.file == nil {
 		return
 	}
 	if log.json {
-		json.NewEncoder(log.file).Encode(struct {
+		line, _ := json.Marshal(struct {
 			Level string `json:"level"`
 			Msg   string `json:"msg"`
 			Time  string `json:"time"`
-		}{level, text, time.Now().Format(time.RFC3339)})
+		}{level, text, time.Now().Format(time.RFC3339)}, anyBytes)
+		log.file.Write(append(line, '\n'))
 		return
 	}
 	fmt.Fprintf(log.file, "time=%q level=%s msg=%q\n", time.Now().Format(time.RFC3339), level, text)

@@ -4,13 +4,15 @@ package main
 
 import (
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The verbs that only look.
@@ -25,9 +27,9 @@ var features string
 
 // printJSON prints what programs read.
 func printJSON(v any) error {
-	out := json.NewEncoder(os.Stdout)
-	out.SetIndent("", "  ")
-	return out.Encode(v)
+	err := json.MarshalWrite(os.Stdout, v, anyBytes, json.Deterministic(true), jsontext.WithIndent("  "))
+	fmt.Println()
+	return err
 }
 
 // checkFormat refuses what list and ps cannot print.
@@ -98,7 +100,7 @@ func ps(root, id, format string) error {
 		return fmt.Errorf("list processes of container %s: %w", id, err)
 	}
 	if format == "json" {
-		return printJSON(append([]int{}, pids...)) // [], not null
+		return printJSON(pids)
 	}
 	fmt.Println("    PID COMMAND")
 	for _, pid := range pids {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -58,7 +59,7 @@ func configText() []byte {
 // command gets these two.
 func defaultSpec(command []string) *specs.Spec {
 	spec := new(specs.Spec)
-	if err := unmarshal(configText(), spec); err != nil {
+	if err := json.Unmarshal(configText(), spec); err != nil {
 		panic(err) // a test reads it
 	}
 	spec.Process.Args = command

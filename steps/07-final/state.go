@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -143,7 +143,7 @@ func acquire(dir string) (*os.File, error) {
 
 // save writes the state, whole or not at all.
 func (s *state) save() error {
-	data, err := json.Marshal(s)
+	data, err := json.Marshal(s, anyBytes)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(s.dir, ".new"), data, 0o600)
 	}

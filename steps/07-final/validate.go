@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -23,7 +24,7 @@ func readJSON(file string, v any) (text []byte, err error) {
 		text, err = os.ReadFile(file)
 	}
 	if err == nil {
-		err = unmarshal(text, v)
+		err = json.Unmarshal(text, v)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
