@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +52,34 @@ func deny(args []string) error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
+	runtime.LockOSThread() // the filter and execve(2) must be the same thread's
+	if _, err := install(filter, 0); err != nil {
+		return err
+	}
+	return become(args[1:])
+}
+
+// unsent becomes a program that SIGSYS ends when it, or what it starts, sends
+// SIGNAL to anybody. Whether two signals of a kind arrive as two is chance: while
+// the first is pending the second is lost, see signal(7). That one is sent is not.
+func unsent(args []string) error {
+	sig, err := strconv.Atoi(args[0])
+	if err != nil {
+		return fmt.Errorf("unsent %s: not a signal's number", args[0])
+	}
+	var filter []unix.SockFilter
+	for nr, arg := range map[uint32]uint32{ // where the call has the signal
+		unix.SYS_KILL: 1, unix.SYS_TKILL: 1, unix.SYS_TGKILL: 2, unix.SYS_PIDFD_SEND_SIGNAL: 1,
+		unix.SYS_RT_SIGQUEUEINFO: 1, unix.SYS_RT_TGSIGQUEUEINFO: 2,
+	} {
+		filter = append(filter,
+			unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: nr, Jf: 3},
+			unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 16 + 8*arg}, // seccomp_data's args
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(sig), Jf: 1},
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_KILL_PROCESS})
+	}
+	filter = append(filter, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
 	runtime.LockOSThread() // the filter and execve(2) must be the same thread's
 	if _, err := install(filter, 0); err != nil {
 		return err

@@ -45,6 +45,7 @@ var verbs = map[string]func(args []string) error{
 	"hostname":     hostname,     // [NAME]: set it to NAME; print it
 	"size":         size,         // print rows and columns of the terminal on stdin
 	"uncontrolled": uncontrolled, // CONTROLLER PROG [ARG...]: run PROG, which finds no such cgroup mount
+	"unsent":       unsent,       // SIGNAL PROG [ARG...]: run PROG, which SIGSYS ends when it sends SIGNAL
 	"unshareless":  unshareless,  // PROG [ARG...]: run PROG, which gets no new namespace
 	"without":      without,      // CAPABILITY PROG [ARG...]: run PROG without it
 	"write":        write,        // FILE TEXT

@@ -136,14 +136,12 @@ func killOnSignal(cmd *exec.Cmd) int {
 	return wait(cmd)
 }
 
-// passAll passes SIGINT on, which the terminal has sent to the command too. It
-// waits a little, as two of a kind that wait to be handled count as one.
+// passAll passes SIGINT on, which the terminal has sent to the command too.
 func passAll(cmd *exec.Cmd) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
 	go func() {
 		for sig := range signals {
-			time.Sleep(50 * time.Millisecond)
 			_ = cmd.Process.Signal(sig)
 		}
 	}()
