@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"containers-from-scratch/harness/docs"
 	"containers-from-scratch/harness/sandbox"
 )
 
@@ -17,6 +19,7 @@ import (
 type built struct {
 	dir     string // .build/ARCH, with bin/, checks.test and harness
 	program string // the executable that PROGRAM names, "" without one
+	lessons string // the steps as their lessons break them, "" without them
 }
 
 // spec is the machine that the environment asks for.
@@ -74,6 +77,60 @@ func buildTools(arch string) (built, error) {
 		}
 	}
 	return b, nil
+}
+
+// buildLessons compiles the steps as the lessons break them, for the tests of the
+// texts: each lesson changes one file of its step.
+func (b *built) buildLessons() error {
+	dir := filepath.Join(b.dir, "lessons")
+	var overlay struct{ Replace map[string]string } // see go help build
+	overlay.Replace = map[string]string{}
+	args := []string{"build", "-ldflags=-s -w", "-overlay", dir + ".json", "-o", dir + "/"}
+	for _, file := range docs.Files {
+		blocks, err := docs.Read(".", file)
+		if err != nil {
+			return broke(err)
+		}
+		for _, block := range blocks {
+			if block.Kind != "breaks" {
+				continue
+			}
+			step, name, before, after, err := block.Edit()
+			if err != nil {
+				return broke(err)
+			}
+			path, err := filepath.Abs(filepath.Join("steps", step, name))
+			if err != nil {
+				return broke(err)
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return broke(err)
+			}
+			if strings.Count(string(text), before) != 1 {
+				return broke(fmt.Errorf("%s: %q is not once in %s", block.At(-2), before, path))
+			}
+			changed := filepath.Join(dir+".src", step, name)
+			overlay.Replace[path] = changed
+			args = append(args, "./steps/"+step)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(changed), 0o755),
+				os.WriteFile(changed, []byte(strings.Replace(string(text), before, after, 1)), 0o644)); err != nil {
+				return broke(err)
+			}
+		}
+	}
+	list, err := json.Marshal(overlay)
+	if err != nil {
+		return broke(err)
+	}
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(dir+".json", list, 0o644)); err != nil {
+		return broke(err)
+	}
+	if out, err := goTool(spec().Arch, args...); err != nil {
+		return broke(fmt.Errorf("the lessons' changes do not compile:\n%s", out))
+	}
+	b.lessons = dir
+	return nil
 }
 
 // goTool runs the go command for a static Linux build and returns what it says.
@@ -154,6 +211,9 @@ func (b built) job() sandbox.Job {
 		if value := os.Getenv(name); value != "" {
 			j.Env = append(j.Env, name+"="+value)
 		}
+	}
+	if b.lessons != "" {
+		j.Files["/box/lessons"] = b.lessons
 	}
 	if b.program != "" {
 		j.Files["/box/own/"+b.name()] = b.program

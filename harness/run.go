@@ -223,6 +223,9 @@ func execTest(args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := b.buildLessons(); err != nil {
+		return err
+	}
 	job := b.job()
 	job.Files["/box/checks.test"] = args[0]
 	job.Args = append([]string{"/box/checks.test"}, args[1:]...)

@@ -476,6 +476,9 @@ func testAll([]string) error {
 	if err != nil {
 		return err
 	}
+	if err := b.buildLessons(); err != nil {
+		return err
+	}
 	t := &tally{progress: progress}
 	if os.Getenv("V") == "1" {
 		t.raw = os.Stdout

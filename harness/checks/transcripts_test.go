@@ -4,12 +4,16 @@ package checks
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"containers-from-scratch/harness/docs"
 
@@ -37,7 +41,18 @@ func TestTranscripts(t *testing.T) {
 				require.NoError(t, err)
 				host, err := os.Hostname()
 				require.NoError(t, err)
-				outputs := transcribe(t, commands)
+				var user string
+				switch {
+				case block.Args == "v2":
+					if list, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers"); !strings.Contains(string(list), "memory") {
+						return // v1 has other files
+					}
+				case block.Args != "":
+					var found bool
+					user, found = strings.CutPrefix(block.Args, "as ")
+					require.True(t, found, "run: %s", block.Args)
+				}
+				outputs := transcribe(t, user, commands)
 				for i, c := range commands {
 					if difference := block.Compare(c, host, outputs[i]); difference != "" {
 						t.Errorf("\n%s", difference)
@@ -55,7 +70,7 @@ func TestTranscriptsNotice(t *testing.T) {
 	block := docs.Block{File: "a.md", Line: 3, Lines: []string{"$ echo one; echo two", "one", "2"}}
 	commands, err := block.Commands()
 	require.NoError(t, err)
-	difference := block.Compare(commands[0], "", transcribe(t, commands)[0])
+	difference := block.Compare(commands[0], "", transcribe(t, "", commands)[0])
 	require.Contains(t, difference, `a.md:5: echo one; echo two`)
 	require.Contains(t, difference, `promises  "2"`)
 }
@@ -85,6 +100,78 @@ func TestFailuresInTexts(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestBreakIt makes the change of each lesson's "Break it" and compares what
+// make test-step says with what the lesson promises. All facts of all steps take
+// half a minute: unless STORM=full, it tries those that the lesson names.
+func TestBreakIt(t *testing.T) {
+	for _, file := range docs.Files {
+		for _, block := range blocks(t, file) {
+			if block.Kind != "breaks" {
+				continue
+			}
+			t.Run(inOneWord(block), func(t *testing.T) {
+				tryHere(t)
+				step, _, _, _, err := block.Edit()
+				require.NoError(t, err)
+				commands, err := block.Commands()
+				require.NoError(t, err)
+				require.Len(t, commands, 1)
+				n := slices.Index(Steps, step)
+				require.Equal(t, fmt.Sprintf("make test-step %d", n), commands[0].Line, block.At(0))
+				text := strings.ReplaceAll(strings.Join(block.Lines, "\n"), "_", " ")
+				all := os.Getenv("STORM") == "full"
+				said := failuresOf(t, n, Program{step, "/box/lessons/" + step}, func(f Fact) bool {
+					return all || strings.Contains(text, f.Claim)
+				})
+				promised := commands[0].Output
+				last := len(promised) - 1
+				rest := strings.TrimSpace(promised[last]) == "…" && len(said) >= last
+				if rest {
+					commands[0].Output, said = promised[:last], said[:last]
+				}
+				for i, line := range said { // how many more, is then not known
+					if (rest || !all) && strings.HasPrefix(line, "and ") && i < len(promised) {
+						said[i] = promised[i]
+					}
+				}
+				require.Empty(t, block.Compare(commands[0], "", said), "make test-step says:\n%s", strings.Join(said, "\n"))
+			})
+		}
+	}
+}
+
+// failuresOf is what make test-step says of a program at step n.
+func failuresOf(t *testing.T, n int, p Program, named func(Fact) bool) (said []string) {
+	defer func(before time.Duration) { settling = before }(settling)
+	var others []string
+	for _, f := range FactsAt(n) {
+		name := fmt.Sprintf("TestStep%02d/%s", n, subtest(f))
+		if !named(f) || skipReason(os.Getenv("SANDBOX_KIND"), name) != "" {
+			continue
+		}
+		failure, err := f.Try(p)
+		require.NoError(t, err, name)
+		switch {
+		case failure == nil:
+			continue
+		case said == nil:
+			said = []string{"--- FAIL: " + name}
+			for _, line := range lines(failure.String()) {
+				said = append(said, "    "+line)
+			}
+		default:
+			others = append(others, "    "+f.Claim)
+		}
+		if failure.Left {
+			settling = 100 * time.Millisecond
+		}
+	}
+	if len(others) > 0 {
+		said = append(said, "", fmt.Sprintf("and %d more, each in full with V=1:", len(others)))
+	}
+	return append(said, others...)
 }
 
 // TestFailuresAreOfFacts: a text that shows a failure, also of a program that
@@ -146,11 +233,12 @@ func blocks(t *testing.T, file string) []docs.Block {
 }
 
 // goTool stands in for the go command: the programs are built already. Like
-// the real one, `go run` turns each failure into its own status 1.
+// the real one, `go run` calls them by a path below /go-build, which they look at
+// when they say what to paste, and turns each failure into its own status 1.
 const goTool = `go() {
 	program=${2##*/}
 	shift 2
-	"$program" "$@"
+	` + goBuild + `/"$program" "$@"
 	status=$?
 	[ $status = 0 ] && return
 	echo "exit status $status" >&2
@@ -158,13 +246,19 @@ const goTool = `go() {
 }
 `
 
+// goBuild leads to the programs.
+const goBuild = "/box/go-build"
+
 // transcribe runs commands in one shell and returns what each prints, stdout
-// and stderr together, as on a terminal.
-func transcribe(t *testing.T, commands []docs.Command) [][]string {
+// and stderr together, as on a terminal. The shell is root's, or that of user.
+func transcribe(t *testing.T, user string, commands []docs.Command) [][]string {
 	const end = "\036" // of one command's output
 	script := goTool
 	for _, c := range commands {
 		script += fmt.Sprintf("%s\nstatus=$?; printf '%s'; (exit $status)\n", c.Line, `\036`)
+	}
+	if err := os.Symlink("bin", goBuild); !errors.Is(err, fs.ErrExist) {
+		require.NoError(t, err)
 	}
 	dir := t.TempDir() // files, not pipes and -c: nobody waits, and no command line holds the text
 	require.NoError(t, os.WriteFile(dir+"/script", []byte(script), 0o644))
@@ -173,7 +267,14 @@ func transcribe(t *testing.T, commands []docs.Command) [][]string {
 	defer stdout.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", dir+"/script")
+	words := []string{"sh", dir + "/script"}
+	if user != "" {
+		words = append([]string{"/probe", "as", user}, words...)
+		for _, d := range []string{dir, filepath.Dir(dir)} {
+			require.NoError(t, os.Chmod(d, 0o755))
+		}
+	}
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Dir = texts
 	cmd.Stdout, cmd.Stderr = stdout, stdout
 	ended := cmd.Run()

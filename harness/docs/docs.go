@@ -7,6 +7,10 @@
 //	<!-- diff: 02-pid 03-mount main.go -->             one file of two steps
 //	<!-- file: harness/engines/config/daemon.json -->  a whole file
 //	<!-- run -->                                       commands and their output
+//	<!-- run: as 1000 -->                              the same by an ordinary user
+//	<!-- run: v2 -->                                   only where cgroups are
+//	<!-- breaks: 03-mount main.go leaveOldRoot, => --> what make test-step says of
+//	                                                   a step with that replaced
 //	<!-- fails: 02-pid the command is ... -->          a false fact, as told
 //	<!-- not run: reason -->                           recorded, but not tested
 package docs
@@ -119,6 +123,19 @@ func (b Block) Commands() ([]Command, error) {
 		}
 	}
 	return list, nil
+}
+
+// Edit is the change of a step that a block under "breaks" is about.
+func (b Block) Edit() (step, file, before, after string, err error) {
+	words := strings.SplitN(b.Args, " ", 3)
+	found := false
+	if len(words) == 3 {
+		before, after, found = strings.Cut(words[2]+" ", " => ")
+	}
+	if !found {
+		return "", "", "", "", fmt.Errorf("%s: <!-- breaks: %s -->: want STEP FILE BEFORE => AFTER", b.At(-2), b.Args)
+	}
+	return words[0], words[1], before, strings.TrimSpace(after), nil
 }
 
 // Compare tells where output differs from what the text promises, or returns
