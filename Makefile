@@ -56,6 +56,7 @@ help: ## this list
 	@echo '  RUNTIME=dir|file|command              whose OCI runtime: the last three'
 
 harness: # without the commit in it, for which each new one would link it again
+	@test -x $(HARNESS) || echo 'building the harness (a minute, the first time)'
 	@go build -buildvcs=false -o $(HARNESS) ./harness
 
 doctor: harness ## what this machine is good for

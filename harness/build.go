@@ -1,6 +1,7 @@
 package main
 
 import (
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ func buildDir(arch string) string {
 // probe, the programs in testdata, the tests, and PROGRAM. A PROGRAM that does
 // not compile is the program's fault; the rest is the harness's.
 func build(arch string) (built, error) {
+	if _, err := os.Stat(filepath.Join(buildDir(arch), "checks.test")); err != nil {
+		fmt.Fprintln(os.Stderr, "building the steps and the checks (a minute, the first time)")
+	}
 	b, err := buildTools(arch)
 	if program := os.Getenv("PROGRAM"); err == nil && program != "" {
 		b.program, err = buildProgram(arch, "PROGRAM", program, b.dir)
@@ -185,6 +189,26 @@ func buildProgram(arch, variable, program, dir string) (string, error) {
 		return "", wrong(fmt.Errorf("%s does not compile:\n%s", variable, out))
 	}
 	return path, nil
+}
+
+// loads refuses a PROGRAM that needs libraries where the machine has none: execve(2)
+// would only say that it is not there.
+func (b *booking) loads(of built) error {
+	if of.program == "" || needsSudo() {
+		return nil
+	}
+	if <-b.ready; b.kind != "vm" {
+		return nil
+	}
+	file, err := elf.Open(of.program)
+	if err != nil {
+		return nil // a script, say
+	}
+	defer file.Close()
+	if file.Section(".interp") == nil {
+		return nil
+	}
+	return usage("PROGRAM=%s is dynamically linked, and the virtual machine has no libraries: link it statically, or SANDBOX=host", os.Getenv("PROGRAM"))
 }
 
 // job is a Job with everything in its place and nothing to run yet.

@@ -128,7 +128,7 @@ func shell([]string) error {
 	}
 	m := book(1)
 	defer m.close()
-	built, err := build(spec().Arch)
+	built, err := buildForShell()
 	if err != nil {
 		return err
 	}
@@ -148,4 +148,21 @@ func shell([]string) error {
 		return nil
 	}
 	return err
+}
+
+// buildForShell is build, with the learner's program where PROGRAM names no other.
+// One that does not compile is left out: the shell may be what is wanted to find out.
+func buildForShell() (built, error) {
+	if _, err := os.Stat(learnersDir); err != nil || os.Getenv("PROGRAM") != "" {
+		return build(spec().Arch)
+	}
+	b, err := buildTools(spec().Arch)
+	if err != nil {
+		return b, err
+	}
+	if b.program, err = buildProgram(spec().Arch, learnersDir, learnersDir, b.dir); err != nil {
+		fmt.Fprintf(os.Stderr, "without %s: %v\n", learnersDir, err)
+		return b, nil
+	}
+	return b, os.Setenv("PROGRAM", learnersDir) // b.name asks for it
 }

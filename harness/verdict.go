@@ -77,6 +77,10 @@ func (t *tally) read(r io.Reader) {
 				if t.live != nil {
 					t.live.claims = append(t.live.claims, claim)
 				}
+			} else if claim, ok := strings.CutPrefix(line, "own "); ok {
+				if t.live != nil {
+					t.live.claims, t.live.own = append(t.live.claims, claim), append(t.live.own, claim)
+				}
 			} else if kind, ok := strings.CutPrefix(line, "sandbox "); ok {
 				t.sandbox = kind
 			} else {
@@ -125,6 +129,7 @@ func (t *tally) end(how, name string) {
 		return
 	case how == "--- PASS:":
 		t.passed++
+		t.live.held(claim(name))
 	case how == "--- FAIL:":
 		t.failed++
 		t.failures = append(t.failures, ended)
@@ -194,7 +199,7 @@ func runTests(m *booking, b built, pattern string, t *tally) (status int, err er
 	}
 	group.Wait()
 	if t.live != nil {
-		t.live.claims = shares[0].live.claims
+		t.live.claims, t.live.own = shares[0].live.claims, shares[0].live.own
 	}
 	return t.add(shares)
 }
@@ -375,6 +380,9 @@ func testStep(args []string) error {
 	defer m.close()
 	b, err := build(spec().Arch)
 	if err != nil {
+		return err
+	}
+	if err := m.loads(b); err != nil {
 		return err
 	}
 	t := &tally{progress: progress, facts: true}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"containers-from-scratch/harness/hints"
@@ -46,26 +47,12 @@ func start(args []string) error {
 	if backup != "" {
 		fmt.Printf("What was in %s/ is in %s/\n\n", learnersDir, backup)
 	}
+	step, first := lesson(n), "work/"
 	if n == 1 {
-		fmt.Print(`work/main.go is step 00: it runs a command, and isolates nothing.
-work/command.go runs the command and tells failures; use it, leave it as it is.
-
-  1. read    steps/01-uts/README.md     the lesson
-  2. run     go run ./work run sh -c 'echo here I am'
-  3. start   make watch                 in a second terminal
-  4. change  work/main.go               and save: watch says what holds
-
-`)
-		return nil
+		first = "work/main.go"
 	}
-	step := lesson(n)
-	fmt.Printf(`work/ is our step %02d. Step %02d is yours to write.
-
-  1. read    %s
-  2. start   make watch                 in a second terminal
-  3. change  work/, and save: watch says what holds
-
-`, n-1, n, step.Lesson)
+	fmt.Printf("%s is step %02d; step %02d is yours to write.\nRead %s, start `make watch` in a second terminal, change %s.\n",
+		learnersDir+"/", n-1, n, step.Lesson, first)
 	return nil
 }
 
@@ -205,7 +192,7 @@ func (w *watcher) try(ctx context.Context, step int, failedLast string, tell fun
 		w.m = bookFor(&w.log, machines())
 	}
 	if w.built == nil {
-		tell(watch.News{Waiting: "building the checks (some seconds, the first time)"})
+		tell(watch.News{Waiting: "building the steps and the checks (a minute, the first time)"})
 		b, err := buildTools(spec().Arch)
 		if err != nil {
 			return noVerdict(err)
@@ -238,8 +225,9 @@ func (w *watcher) tryBuilt(ctx context.Context, b built, step int, failedLast st
 			tell(watch.News{Now: fact, Done: done - 1, Total: of}) // one is the test itself
 		}
 	}
+	t.live.ownHold = func(own []string) { tell(watch.News{OwnHold: true, Own: own}) }
 	status, err := runTests(w.m, b, fmt.Sprintf("^TestStep%02d$", step), t)
-	tell(watch.News{Claims: t.live.claims})
+	tell(watch.News{Claims: t.live.claims, Own: t.live.own})
 	if ctx.Err() != nil {
 		return watch.Verdict{Kind: watch.Stopped}
 	}
@@ -332,15 +320,33 @@ var stamps = regexp.MustCompile(`^((?:---|\+\+\+) [^\t]*)\t.*$`)
 type live struct {
 	ctx      context.Context
 	stop     context.CancelFunc
-	first    string        // the fact to try first
-	patience time.Duration // with a program that hangs
-	said     *bytes.Buffer // takes what the harness says beside the tests
-	claims   []string      // all facts, as the tests announce them
+	first    string         // the fact to try first
+	patience time.Duration  // with a program that hangs
+	said     *bytes.Buffer  // takes what the harness says beside the tests
+	claims   []string       // all facts, as the tests announce them
+	own      []string       // those that the step adds
+	ownHold  func([]string) // is called once those hold
+	lock     *sync.Mutex    // for
+	holding  map[string]bool
+}
+
+// held notes a fact that holds, in whichever machine.
+func (l *live) held(claim string) {
+	if l == nil || l.ownHold == nil || !slices.Contains(l.own, claim) {
+		return
+	}
+	l.lock.Lock()
+	l.holding[claim] = true
+	all := len(l.holding) == len(l.own)
+	l.lock.Unlock()
+	if all {
+		l.ownHold(l.own)
+	}
 }
 
 // newLive prepares one. An emulated machine is a tenth as fast.
 func newLive(ctx context.Context, first, kind string, said *bytes.Buffer) *live {
-	l := &live{first: first, patience: 1200 * time.Millisecond, said: said}
+	l := &live{first: first, patience: 1200 * time.Millisecond, said: said, lock: new(sync.Mutex), holding: map[string]bool{}}
 	if kind == "vm" {
 		l.patience = 3 * time.Second
 	}

@@ -65,7 +65,11 @@ func proveStep(t *testing.T, n int) {
 	if first, live := os.LookupEnv("WATCH"); live {
 		facts, stopped = ForLearner(facts, n, first), watched(t)
 		for _, f := range facts {
-			fmt.Println("fact", f.Claim)
+			if f.Adds(n) {
+				fmt.Println("own", f.Claim)
+			} else {
+				fmt.Println("fact", f.Claim)
+			}
 		}
 	}
 	hung := ""
@@ -83,6 +87,7 @@ func proveStep(t *testing.T, n int) {
 				t.Fatalf("harness: %v", err)
 			}
 			if failure != nil {
+				failure.Fact = failure.Fact.At(n)
 				if failure.Hung {
 					hung = f.Claim
 				}
@@ -103,6 +108,7 @@ func watched(t *testing.T) (stopped func() bool) {
 	limit, err := time.ParseDuration(os.Getenv("PATIENCE"))
 	require.NoError(t, err)
 	patience = limit
+	settling = time.Second
 	var closed atomic.Bool
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -292,6 +298,32 @@ func TestALearnersOrder(t *testing.T) {
 	require.Equal(t, "the exit status is the command's own", facts[0].Claim)
 	require.Equal(t, "the command is process 1", facts[1].Claim)
 	require.Equal(t, step02[0].Claim, ForLearner(FactsAt(2), 2, "no fact at all")[0].Claim)
+}
+
+// TestAFailureIsReadable: no sequence for a terminal is in it, and no control
+// character; and it points at the step that is tried, not at the first of all.
+func TestAFailureIsReadable(t *testing.T) {
+	tryHere(t)
+	require.Equal(t, `bash-5.2#  | "a\x00b"`, oneLine([]string{"\x1b[?2004hbash-5.2# \r", "a\x00b"}))
+	usage := Fact{LookAt: "there", Ours: []string{"01-uts/main.go main", "02-pid/main.go main", "04-cgroup/main.go run"}}
+	require.Contains(t, Failure{Fact: usage.At(1)}.String(), "main in steps/01-uts/main.go")
+	require.Contains(t, Failure{Fact: usage.At(3)}.String(), "main in steps/02-pid/main.go")
+	missing := Failure{Fact: usage, Refused: true, Saw: []string{"stderr: container: mount proc on /proc: no such file or directory"}}
+	require.Contains(t, missing.String(), "all but empty")
+}
+
+// TestWhatHoldsStdoutIsNoHang: the program ends, what it leaves has its stdout, and
+// whoever watches is less patient than the wait for that.
+func TestWhatHoldsStdoutIsNoHang(t *testing.T) {
+	tryHere(t)
+	defer shorten(patience)()
+	patience, settling = 500*time.Millisecond, time.Second
+	f := step02[2] // what it leaves running dies with it
+	f.Show = func(t *Trial) { t.Sh("sleep 6666 & :") }
+	failure, err := f.Try(ours("01-uts"))
+	require.NoError(t, err)
+	require.NotNil(t, failure)
+	require.True(t, failure.Left && !failure.Hung, "%v", failure)
 }
 
 // TestAHiddenProcIsBlamedOnMounts: it is the field's most reported mistake, and

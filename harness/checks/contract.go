@@ -79,6 +79,10 @@ var contract = []Fact{
 		Read:    "harness/CONTRACT.md",
 		Show: func(t *Trial) {
 			for _, words := range [][]string{{}, {"run"}, {"walk", "/probe", "args", "it", "ran"}, {"init", "/probe", "args", "it", "ran"}} {
+				if len(words) > 0 && words[0] == "init" { // of the inner half, there since step 02
+					t.fact.LookAt = "when main accepts the verb of the inner half: in a container only"
+					t.fact.Ours = []string{"02-pid/main.go main"}
+				}
 				t.ExpectRefusal(t.Launch("", append([]string{t.Program.Path}, words...)...))
 			}
 		},

@@ -4,6 +4,7 @@ package checks
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -63,9 +64,15 @@ func (f Failure) String() string {
 // A cause is what a failure says of its reason.
 type cause struct{ Because, LookAt, Ours, Read string }
 
+// missesDirectory is how a program refuses that mounts on what is not there.
+var missesDirectory = regexp.MustCompile("container: .*mount.*: no such file or directory")
+
 // cause is the fact's own, unless the program failed before it came to that.
 func (f Failure) cause() cause {
 	switch own := (cause{f.Fact.Because, f.Fact.LookAt, "", f.Fact.Read}); {
+	case f.Refused && missesDirectory.MatchString(strings.Join(f.Saw, " ")):
+		return cause{"a root filesystem may be all but empty: what is mounted on, a directory or a file, has to be there",
+			"what is made before each mount", "03-mount/mount.go mountFilesystems", "mount(2), mkdir(2)"}
 	case f.Refused:
 		return cause{"the program itself failed before the command ran, and this is what it says",
 			"the act that it names, and what must be done before it", "", "the manual page of that act"}
@@ -121,9 +128,15 @@ func oneLine(values []string) string {
 	return strings.Join(shown, " | ")
 }
 
-// printable cuts a long value and shows control characters as Go writes them,
-// so that no program under test writes to the terminal through a failure.
+// sequences are what a shell sends to its terminal beside text: colours, modes,
+// the carriage return at the end of a line.
+var sequences = regexp.MustCompile("\x1b\\[[0-9;?]*[A-Za-z]|\r+$")
+
+// printable cuts a long value, leaves out what only a terminal understands, and
+// shows other control characters as Go writes them, so that no program under test
+// writes to the terminal through a failure.
 func printable(s string) string {
+	s = sequences.ReplaceAllString(s, "")
 	if runes := []rune(s); len(runes) > 120 {
 		s = string(runes[:120]) + "…"
 	}

@@ -24,6 +24,24 @@ func FactsAt(n int) []Fact {
 // Adds tells whether the fact is one that step n makes true.
 func (f Fact) Adds(n int) bool { return f.HoldsAt(n) && !f.HoldsAt(n-1) }
 
+// At is the fact as step n is told of it: the place in our program is that of the
+// newest step up to n which has the same function in the same file.
+func (f Fact) At(n int) Fact {
+	if len(f.Ours) == 0 {
+		return f
+	}
+	_, first, _ := strings.Cut(f.Ours[0], "/")
+	newest := f.Ours[0]
+	for _, place := range f.Ours {
+		step, name, _ := strings.Cut(place, "/")
+		if i := slices.Index(Steps, step); name == first && i <= n && step > newest[:len(step)] {
+			newest = place
+		}
+	}
+	f.Ours = slices.Concat([]string{newest}, f.Ours)
+	return f
+}
+
 // ForLearner puts facts in the order in which whoever writes step n meets them:
 // the one that failed last, then those that the step makes true, then the rest.
 func ForLearner(facts []Fact, n int, failedLast string) []Fact {

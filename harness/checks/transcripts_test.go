@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -153,9 +154,11 @@ func failuresOf(t *testing.T, n int, p Program, named func(Fact) bool) (said []s
 		}
 		failure, err := f.Try(p)
 		require.NoError(t, err, name)
-		switch {
-		case failure == nil:
+		if failure == nil {
 			continue
+		}
+		failure.Fact = failure.Fact.At(n)
+		switch {
 		case said == nil:
 			said = []string{"--- FAIL: " + name}
 			for _, line := range lines(failure.String()) {
@@ -192,7 +195,9 @@ func TestFailuresAreOfFacts(t *testing.T) {
 			name, rest, _ := strings.Cut(rest, "\n")
 			_, claim, _ := strings.Cut(strings.ReplaceAll(name, "_", " "), "/")
 			require.Contains(t, facts, claim, block.At(0))
-			f := facts[claim]
+			n, err := strconv.Atoi(name[:2])
+			require.NoError(t, err, block.At(0))
+			f := facts[claim].At(n)
 			possible := []Failure{{Fact: f}, {Fact: f, Refused: true}, {Fact: f, Hung: true, Saw: []string{""}}}
 			for _, kind := range leftBehind {
 				possible = append(possible, Failure{Fact: f, Left: true, Saw: []string{kind.what}})

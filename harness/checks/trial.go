@@ -182,6 +182,10 @@ func (r *Running) Wait() Result {
 	select {
 	case <-r.ended:
 	case <-time.After(patience):
+		if errors.Is(r.cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+			<-r.ended // it has ended; what it left behind holds its stdout open
+			break
+		}
 		r.kill()
 		r.t.stderr = r.stderr.String()
 		r.t.fail([]string{"an end"}, append(lines(r.read()), fmt.Sprintf("still running after %v", patience)), true)

@@ -98,6 +98,9 @@ func (l *loop) once() *Verdict {
 			if n.Waiting != "" {
 				fmt.Fprintln(l.out, n.Waiting)
 			}
+			if n.OwnHold {
+				fmt.Fprintln(l.out, "the step's own facts hold; trying the others")
+			}
 			l.model.Take(n)
 		case v := <-l.ended:
 			v.Took = time.Since(started)

@@ -40,6 +40,8 @@ type Verdict struct {
 type News struct {
 	Waiting string   // what a wait is for
 	Claims  []string // all facts that will be tried
+	Own     []string // those of them that the step adds
+	OwnHold bool     // all of those hold
 	Now     string   // the fact that is being tried
 	Done    int      // how many have been
 	Total   int
@@ -76,19 +78,27 @@ type Model struct {
 	News    News     // of the run
 	Verdict *Verdict // of the last run that came to one, nil before
 	Claims  []string // of the last run that announced any
+	Own     []string // those of them that the step adds
+	OwnHold bool     // in this run
 	Shown   map[string]int
 	holds   map[string]bool // facts, as they were when they were last tried
 	asking  bool            // whether to reset
 }
 
 // Begin is called when a run begins.
-func (m *Model) Begin() { m.Running, m.News = true, News{Waiting: "building " + m.Program} }
+func (m *Model) Begin() {
+	m.Running, m.OwnHold, m.News = true, false, News{Waiting: "building " + m.Program}
+}
 
 // Take takes news of the run.
 func (m *Model) Take(n News) {
 	if n.Claims != nil {
 		m.Claims = n.Claims
 	}
+	if n.Own != nil {
+		m.Own = n.Own
+	}
+	m.OwnHold = m.OwnHold || n.OwnHold
 	if n.Waiting != "" || n.Now != "" {
 		m.News = n
 	}
@@ -180,6 +190,6 @@ func (m *Model) next() (string, Act) {
 
 // GoTo makes step the current one.
 func (m *Model) GoTo(step Step, next *Step) {
-	m.Step, m.Next, m.Verdict, m.Claims = step, next, nil, nil
+	m.Step, m.Next, m.Verdict, m.Claims, m.Own = step, next, nil, nil, nil
 	m.Shown, m.holds = map[string]int{}, map[string]bool{}
 }

@@ -177,6 +177,23 @@ func TestTheBarRemembers(t *testing.T) {
 	require.Contains(t, m.End(fails("its hostname is container")), "1/3")
 }
 
+// TestTheStepsOwnFactsCountFirst: they are tried first, and when they hold it is
+// said at once.
+func TestTheStepsOwnFactsCountFirst(t *testing.T) {
+	m := model(Style{Width: 80})
+	own := m.Claims[:2]
+	m.Begin()
+	m.Take(News{Claims: m.Claims, Own: own})
+	require.Contains(t, m.End(fails(own[1], own[0])), "1/2 of the step's own facts hold")
+	m.Begin()
+	m.Take(News{OwnHold: true, Own: own})
+	m.Take(News{Now: m.Claims[2], Done: 2, Total: 3})
+	require.Contains(t, m.Status(), "the step's own facts hold (2); trying the others: 2/3")
+	require.Contains(t, m.End(fails(m.Claims[2], own...)), "2/3 facts hold, all that the step adds")
+	m.Begin()
+	require.NotContains(t, m.Status(), "own facts")
+}
+
 func TestProgressIsKept(t *testing.T) {
 	dir := t.TempDir()
 	require.Equal(t, Progress{Step: 1, Hints: map[string]int{}}, Load(dir))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -84,6 +85,12 @@ func (s Style) raw(line string) string {
 // indented.
 func (s Style) quote(line string) string {
 	line = strings.ReplaceAll(line, "\t", "    ")
+	line = strings.Map(func(r rune) rune { // a machine's console, say
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, line)
 	text := strings.TrimLeft(line, " ")
 	before := min(len(line)-len(text), s.Width/2)
 	return strings.Repeat(" ", before) + s.wrap(text, before, before+4) + "\n"
@@ -102,7 +109,7 @@ func (m *Model) verdict() string {
 	case Holds:
 		return m.stepHolds(took)
 	case Fails:
-		shown := m.say(fmt.Sprintf("%s facts hold%s, and this one does not:", m.bar(len(m.holds), len(m.Claims)), took))
+		shown := m.say(m.howFar(took))
 		shown += "\n" + m.Style.paint(red, "FAILS  ") + m.Style.wrap(v.Claim, 7, 7) + "\n\n"
 		for _, line := range v.Lines {
 			if len(line) > 11 && line[10] == ' ' { // "I ran      …"
@@ -128,6 +135,24 @@ func (m *Model) verdict() string {
 		shown += m.Style.quote(line)
 	}
 	return shown
+}
+
+// howFar says what is known to hold beside the fact that fails: of those that the
+// step adds, which are tried first, and once all of them hold of all.
+func (m *Model) howFar(took string) string {
+	held := 0
+	for _, claim := range m.Own {
+		if m.holds[claim] {
+			held++
+		}
+	}
+	switch {
+	case len(m.Own) == 0:
+		return fmt.Sprintf("%s facts hold%s, and this one does not:", m.bar(len(m.holds), len(m.Claims)), took)
+	case held < len(m.Own):
+		return fmt.Sprintf("%s of the step's own facts hold%s, and this one does not:", m.bar(held, len(m.Own)), took)
+	}
+	return fmt.Sprintf("%s facts hold, all that the step adds%s, and this one does not:", m.bar(len(m.holds), len(m.Claims)), took)
 }
 
 // stepHolds says so, and where it goes on.
@@ -218,6 +243,9 @@ func (m *Model) Status() string {
 		line = n.Waiting + " …"
 	case m.Running:
 		line = m.bar(n.Done, n.Total) + " " + n.Now
+		if m.OwnHold {
+			line = fmt.Sprintf("the step's own facts hold (%d); trying the others: %d/%d %s", len(m.Own), n.Done, n.Total, n.Now)
+		}
 	default:
 		keys := "h hint  l list  r run  x reset  q quit"
 		if m.Verdict != nil && m.Verdict.Kind == Holds {
