@@ -192,7 +192,11 @@ func (w *watcher) try(ctx context.Context, step int, failedLast string, tell fun
 		w.m = bookFor(&w.log, machines())
 	}
 	if w.built == nil {
-		tell(watch.News{Waiting: "building the steps and the checks (a minute, the first time)"})
+		waiting := "building the steps and the checks"
+		if _, err := os.Stat(filepath.Join(buildDir(spec().Arch), "checks.test")); err != nil {
+			waiting += " (a minute, the first time)"
+		}
+		tell(watch.News{Waiting: waiting})
 		b, err := buildTools(spec().Arch)
 		if err != nil {
 			return noVerdict(err)

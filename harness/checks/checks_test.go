@@ -326,6 +326,25 @@ func TestWhatHoldsStdoutIsNoHang(t *testing.T) {
 	require.True(t, failure.Left && !failure.Hung, "%v", failure)
 }
 
+// TestASignalThatEndsNothingIsBlamedOnSignals: the command ran, so nobody waits for
+// the other half.
+func TestASignalThatEndsNothingIsBlamedOnSignals(t *testing.T) {
+	tryHere(t)
+	defer shorten(time.Second)()
+	for claim, place := range map[string]string{
+		"TERM, HUP and QUIT end a command that does not handle them": "a signal of its own",
+		"the command is process 1":                                   "each half",
+	} {
+		f := Facts()[slices.IndexFunc(Facts(), func(f Fact) bool { return f.Claim == claim })]
+		program := map[bool]string{true: "broken-hangs", false: "broken-swallows-signals"}[f.Holds != ""]
+		failure, err := f.Try(ours(program))
+		require.NoError(t, err)
+		require.NotNil(t, failure)
+		require.True(t, failure.Hung)
+		require.Contains(t, failure.String(), place)
+	}
+}
+
 // TestAHiddenProcIsBlamedOnMounts: it is the field's most reported mistake, and
 // all processes are gone from sight with it.
 func TestAHiddenProcIsBlamedOnMounts(t *testing.T) {

@@ -315,5 +315,6 @@ func (r *Running) Command(line string) int {
 	if err != nil {
 		r.t.fail([]string{line + " among the host's processes"}, []string{err.Error()}, errors.Is(err, errPatience))
 	}
+	r.t.reached = true
 	return pid
 }

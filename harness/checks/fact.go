@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A Fact is one sentence about a container, and how to see that it is true.
@@ -46,6 +48,7 @@ type Failure struct {
 	Ran           string // a command to paste
 	Expected, Saw []string
 	Hung          bool // the program had to be killed
+	Reached       bool // the command had been seen to run by then
 	Left          bool // the program left something behind
 	Refused       bool // the program ended before the command ran, and said why
 }
@@ -76,7 +79,7 @@ func (f Failure) cause() cause {
 	case f.Refused:
 		return cause{"the program itself failed before the command ran, and this is what it says",
 			"the act that it names, and what must be done before it", "", "the manual page of that act"}
-	case f.Hung && len(f.Saw) == 1:
+	case f.Hung && !f.Reached && len(f.Saw) == 1:
 		return cause{"the command does not run, or does not end, and nothing is said",
 			"what each half of the program waits for", "02-pid/pid.go awaitRelease", "pipe(7), wait(2)"}
 	case f.Left:
@@ -140,11 +143,10 @@ func printable(s string) string {
 	if runes := []rune(s); len(runes) > 120 {
 		s = string(runes[:120]) + "…"
 	}
-	q := fmt.Sprintf("%+q", s)
-	if q[1:len(q)-1] == s {
-		return s
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(s) {
+		return fmt.Sprintf("%q", s)
 	}
-	return fmt.Sprintf("%q", s)
+	return s
 }
 
 // A HarnessError says that the harness could not do its part: nothing follows

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,6 +45,7 @@ type Trial struct {
 	stderr    string // what the last command said there
 	status    int    // how it ended
 	refusal   bool   // it is to fail before the command runs
+	reached   bool   // a command has been seen to run
 	leftovers []string
 	atEnd     []func()
 	seen      host // the machine, when it is as it was last seen; nil: look again
@@ -167,6 +169,7 @@ func (r *Running) Output(text string) string {
 	if err != nil {
 		r.t.fail([]string{text}, append(lines(out), err.Error()), errors.Is(err, errPatience))
 	}
+	r.t.reached = true
 	return out
 }
 
@@ -305,10 +308,10 @@ func (t *Trial) look() host {
 // fail ends the trial: the fact does not hold.
 func (t *Trial) fail(want, saw []string, hung bool) {
 	refused := !t.refusal && t.status == 125 && strings.HasPrefix(t.stderr, "container: ")
-	if said := lines(t.stderr); len(said) > 0 {
+	if said := lines(t.stderr); len(said) > 0 && !slices.Contains(saw, said[0]) {
 		saw = append(saw, "stderr: "+said[0])
 	}
-	t.stop(Failure{Expected: want, Saw: saw, Hung: hung, Refused: refused})
+	t.stop(Failure{Expected: want, Saw: saw, Hung: hung, Reached: t.reached, Refused: refused})
 }
 
 // stop unwinds to Try.
