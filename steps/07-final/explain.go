@@ -57,13 +57,13 @@ func explainDeath(err error, init *os.Process) error {
 // cgroupError says what was refused, and what to paste then.
 func cgroupError(err error) error {
 	path, _ := errors.AsType[*os.PathError](err)
-	switch {
-	case path != nil && path.Err == unix.EROFS:
-		return fmt.Errorf("create cgroup: %w (mount -o remount,bind,rw %s)", err, filepath.Dir(path.Path))
-	case path != nil && path.Err == unix.EEXIST:
-		return fmt.Errorf("create cgroup: %w: it is another container's, or was left behind", err)
-	case path != nil && path.Err == unix.EBUSY: // as in Docker: who has processes shares nothing out
-		return fmt.Errorf("create cgroup: %w (mkdir %[2]s/init; xargs -n1 <%[2]s/cgroup.procs >%[2]s/init/cgroup.procs)", err, filepath.Dir(path.Path))
+	switch dir := filepath.Dir(given(path).Path); given(path).Err {
+	case unix.EROFS:
+		err = fmt.Errorf("%w (mount -o remount,bind,rw %s)", err, dir)
+	case unix.EEXIST:
+		err = fmt.Errorf("%w: it is another container's, or was left behind", err)
+	case unix.EBUSY: // as in Docker: who has processes shares nothing out
+		err = fmt.Errorf("%w (mkdir %[2]s/init; xargs -n1 <%[2]s/cgroup.procs >%[2]s/init/cgroup.procs)", err, dir)
 	}
 	return fmt.Errorf("create cgroup: %w", err)
 }

@@ -21,7 +21,7 @@ func (c *initHalf) finishRootfs() error {
 	if err := r.each("mask", s.Linux.MaskedPaths, r.mask); err != nil {
 		return err
 	}
-	if flag, ok := propagation(s.Linux.RootfsPropagation); ok {
+	if flag, ok := propagations[s.Linux.RootfsPropagation]; ok {
 		if err := setPropagation(r.fd, flag); err != nil {
 			return fmt.Errorf("set propagation of /: %w", err)
 		}

@@ -27,39 +27,34 @@ type mountOptions struct {
 // namespace has locked is not touched.
 type attributes struct{ set, clear uint64 }
 
-// mountAttributes are the options that are attributes of a mount, each with its
-// opposite. With an r before the name they hold for all mounts below, too: rro,
-// rnosuid. Without any of the last three, the kernel does as with relatime.
-var mountAttributes = []struct {
-	on, off    string
-	mask, bits uint64
-}{
-	{"ro", "rw", unix.MOUNT_ATTR_RDONLY, unix.MOUNT_ATTR_RDONLY},
-	{"nosuid", "suid", unix.MOUNT_ATTR_NOSUID, unix.MOUNT_ATTR_NOSUID},
-	{"nodev", "dev", unix.MOUNT_ATTR_NODEV, unix.MOUNT_ATTR_NODEV},
-	{"noexec", "exec", unix.MOUNT_ATTR_NOEXEC, unix.MOUNT_ATTR_NOEXEC},
-	{"nodiratime", "diratime", unix.MOUNT_ATTR_NODIRATIME, unix.MOUNT_ATTR_NODIRATIME},
-	{"nosymfollow", "symfollow", unix.MOUNT_ATTR_NOSYMFOLLOW, unix.MOUNT_ATTR_NOSYMFOLLOW},
-	{"noatime", "atime", unix.MOUNT_ATTR__ATIME, unix.MOUNT_ATTR_NOATIME},
-	{"strictatime", "nostrictatime", unix.MOUNT_ATTR__ATIME, unix.MOUNT_ATTR_STRICTATIME},
-	{"relatime", "norelatime", unix.MOUNT_ATTR__ATIME, unix.MOUNT_ATTR_RELATIME},
+// mountAttributes are the options that are attributes of a mount. With an r
+// before the name they hold for all mounts below, too: rro, rnosuid. Without
+// any of the last six, the kernel does as with relatime.
+var mountAttributes = map[string]attributes{
+	"ro": {set: unix.MOUNT_ATTR_RDONLY}, "rw": {clear: unix.MOUNT_ATTR_RDONLY},
+	"nosuid": {set: unix.MOUNT_ATTR_NOSUID}, "suid": {clear: unix.MOUNT_ATTR_NOSUID},
+	"nodev": {set: unix.MOUNT_ATTR_NODEV}, "dev": {clear: unix.MOUNT_ATTR_NODEV},
+	"noexec": {set: unix.MOUNT_ATTR_NOEXEC}, "exec": {clear: unix.MOUNT_ATTR_NOEXEC},
+	"nodiratime": {set: unix.MOUNT_ATTR_NODIRATIME}, "diratime": {clear: unix.MOUNT_ATTR_NODIRATIME},
+	"nosymfollow": {set: unix.MOUNT_ATTR_NOSYMFOLLOW}, "symfollow": {clear: unix.MOUNT_ATTR_NOSYMFOLLOW},
+	"noatime": {unix.MOUNT_ATTR_NOATIME, unix.MOUNT_ATTR__ATIME}, "atime": {clear: unix.MOUNT_ATTR__ATIME},
+	"strictatime": {unix.MOUNT_ATTR_STRICTATIME, unix.MOUNT_ATTR__ATIME}, "nostrictatime": {clear: unix.MOUNT_ATTR__ATIME},
+	"relatime": {unix.MOUNT_ATTR_RELATIME, unix.MOUNT_ATTR__ATIME}, "norelatime": {clear: unix.MOUNT_ATTR__ATIME},
 }
 
 // propagations are the kinds of mount_namespaces(7); with an r they are those
 // of all mounts below, too.
-var propagations = []struct {
-	name string
-	flag uint64
-}{
-	{"private", unix.MS_PRIVATE}, {"slave", unix.MS_SLAVE},
-	{"shared", unix.MS_SHARED}, {"unbindable", unix.MS_UNBINDABLE},
+var propagations = map[string]uint64{
+	"private": unix.MS_PRIVATE, "rprivate": unix.MS_PRIVATE | unix.MS_REC,
+	"slave": unix.MS_SLAVE, "rslave": unix.MS_SLAVE | unix.MS_REC,
+	"shared": unix.MS_SHARED, "rshared": unix.MS_SHARED | unix.MS_REC,
+	"unbindable": unix.MS_UNBINDABLE, "runbindable": unix.MS_UNBINDABLE | unix.MS_REC,
 }
 
 // parseMountOptions sorts options. Of two that contradict each other the last
 // one holds, as with mount(8). What it does not know is for the filesystem.
 func parseMountOptions(options []string) (o mountOptions, err error) {
 	for _, option := range options {
-		flag, isPropagation := propagation(option)
 		switch option {
 		case "", "defaults", "silent", "loud", "acl", "iversion", "noiversion": // Linux does without
 		case "bind", "rbind":
@@ -71,9 +66,13 @@ func parseMountOptions(options []string) (o mountOptions, err error) {
 		case "idmap", "ridmap":
 			return o, fmt.Errorf("option %s is not supported", option)
 		default:
-			if isPropagation {
+			if flag, ok := propagations[option]; ok {
 				o.propagation = append(o.propagation, flag)
-			} else if !o.attribute(option) {
+			} else if own, ok := mountAttributes[option]; ok {
+				o.own.change(own)
+			} else if all, ok := mountAttributes[strings.TrimPrefix(option, "r")]; ok {
+				o.all.change(all)
+			} else {
 				o.data = append(o.data, splitData(option)...)
 			}
 		}
@@ -81,43 +80,10 @@ func parseMountOptions(options []string) (o mountOptions, err error) {
 	return o, nil
 }
 
-// propagation is the flag that name stands for, such as MS_REC|MS_SLAVE.
-func propagation(name string) (flag uint64, ok bool) {
-	for _, p := range propagations {
-		switch name {
-		case p.name:
-			return p.flag, true
-		case "r" + p.name:
-			return p.flag | unix.MS_REC, true
-		}
-	}
-	return 0, false
-}
-
-// attribute takes note of an attribute, and tells whether name is one.
-func (o *mountOptions) attribute(name string) bool {
-	for _, a := range mountAttributes {
-		switch name {
-		case a.on:
-			o.own.change(a.mask, a.bits)
-		case a.off:
-			o.own.change(a.mask, 0)
-		case "r" + a.on:
-			o.all.change(a.mask, a.bits)
-		case "r" + a.off:
-			o.all.change(a.mask, 0)
-		default:
-			continue
-		}
-		return true
-	}
-	return false
-}
-
-// change makes bits the value of mask.
-func (a *attributes) change(mask, bits uint64) {
-	a.clear |= mask
-	a.set = a.set&^mask | bits
+// change adds to a what b changes.
+func (a *attributes) change(b attributes) {
+	a.set = a.set&^b.set&^b.clear | b.set
+	a.clear |= b.set | b.clear
 }
 
 // readOnly tells whether ro or rro was asked for.
@@ -143,7 +109,7 @@ func validateMounts(s *specs.Spec) error {
 			return fmt.Errorf("mount %s on %q: %w", m.Source, m.Destination, err)
 		}
 	}
-	if _, ok := propagation(s.Linux.RootfsPropagation); !ok && s.Linux.RootfsPropagation != "" {
+	if _, ok := propagations[s.Linux.RootfsPropagation]; !ok && s.Linux.RootfsPropagation != "" {
 		return fmt.Errorf("unknown rootfsPropagation %q", s.Linux.RootfsPropagation)
 	}
 	return nil

@@ -60,7 +60,7 @@ func list(root, format string, quiet bool) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("list containers: %w", err)
 	}
-	all := []*state{}
+	var all []*state
 	for _, entry := range entries {
 		s, err := loadState(root, entry.Name())
 		if s == nil || errors.Is(err, errMissing) {
@@ -68,18 +68,18 @@ func list(root, format string, quiet bool) error {
 		}
 		all = append(all, s)
 	}
-	if format == "json" && !quiet {
+	if quiet {
+		for _, s := range all {
+			fmt.Println(s.ID)
+		}
+		return nil
+	}
+	if format == "json" {
 		return printJSON(all)
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-	if !quiet {
-		fmt.Fprintln(table, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
-	}
+	fmt.Fprintln(table, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
 	for _, s := range all {
-		if quiet {
-			fmt.Fprintln(table, s.ID)
-			continue
-		}
 		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%d\n", s.ID, s.Pid, s.Status, printable(s.Bundle), s.Created.Format(time.RFC3339), s.Owner)
 	}
 	return table.Flush()

@@ -118,8 +118,11 @@ func TestFeaturesAreWhatThereIs(t *testing.T) {
 			require.Empty(t, o.data)
 		}
 	}
-	for _, a := range mountAttributes {
-		require.Subset(t, f.MountOptions, []string{a.on, a.off, "r" + a.on, "r" + a.off})
+	for name := range mountAttributes {
+		require.Subset(t, f.MountOptions, []string{name, "r" + name})
+	}
+	for name := range propagations {
+		require.Contains(t, f.MountOptions, name)
 	}
 	for _, action := range f.Linux.Seccomp.Actions {
 		_, err := seccompAction(specs.LinuxSeccompAction(action), nil)
