@@ -304,5 +304,44 @@ func TestARefusedCreateLeavesNothing(t *testing.T) {
 	t.Logf("refused %d times", refused)
 }
 
+// TestWhatEndsAContainerEarly has a created container die in three ways: each is
+// told, and leaves what the specification says.
+func TestWhatEndsAContainerEarly(t *testing.T) {
+	tryHere(t)
+	o := newOCI(t)
+	before := observeHost()
+	said, status := o.launch(newest().Path, "run", "--memory", "10", "/probe", "args")
+	require.Equal(t, 125, status, said)
+	require.Contains(t, said, "memory limit is too low")
+
+	stderr, err := os.CreateTemp("/box", "stderr")
+	require.NoError(t, err)
+	defer os.Remove(stderr.Name())
+	words := o.words("create", "quits")
+	create := exec.Command(words[0], words[1:]...)
+	create.Stderr = stderr
+	require.NoError(t, create.Run())
+	o.must("kill", "quits", "QUIT")
+	for stopped := false; !stopped; {
+		said, _ := o.run("state", "quits")
+		stopped = strings.Contains(said, `"stopped"`)
+	}
+	text, err := os.ReadFile(stderr.Name())
+	require.NoError(t, err)
+	require.Empty(t, string(text), "no trace of Go's stack")
+	o.must("delete", "quits")
+
+	o.configure(func(config map[string]any) {
+		config["hooks"] = map[string]any{"poststart": []any{map[string]any{"path": "/missing"}}}
+	})
+	o.must("create", "hooked")
+	said, status = o.run("start", "hooked")
+	require.Equal(t, 1, status)
+	require.Contains(t, said, "run poststart hook /missing")
+	said, _ = o.run("state", "hooked")
+	require.Contains(t, said, "container does not exist")
+	require.Empty(t, before.changed())
+}
+
 // never is the probe's status when a program made fewer calls.
 const never = 99

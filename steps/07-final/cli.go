@@ -145,7 +145,7 @@ func (v verb) run(o *options, args []string) (status int, err error) {
 		return printUsage()
 	case err != nil:
 	case v.args == "" && n > 0 || v.args == "ID" && n != 1:
-		err = fmt.Errorf("want %s, got %d arguments", cmp.Or(v.args, "none"), n)
+		err = fmt.Errorf("got %d arguments, want: %s %s", n, v.name, v.args)
 	default:
 		status, err = v.do(o, f)
 	}

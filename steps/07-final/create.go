@@ -62,6 +62,7 @@ func prepare(root, id string, o *options) (*state, *container, error) {
 	}
 	if err != nil {
 		if c != nil {
+			err = explainDeath(err, c.process)
 			c.kill()
 		}
 		return nil, nil, errors.Join(err, s.destroy(spec))

@@ -46,9 +46,10 @@ func explain(err error) error {
 
 // explainDeath says what init died of, if err is that it is dead.
 func explainDeath(err error, init *os.Process) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) {
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ESRCH) {
+		init.Kill() // no death is waited for that does not come
 		if end, _ := init.Wait(); end != nil {
-			return fmt.Errorf("start init: %v (killed: by the OOM killer, if the memory limit is too low)", end)
+			return fmt.Errorf("init ended before the command: %v (by the OOM killer, if the memory limit is too low)", end)
 		}
 	}
 	return err

@@ -67,7 +67,7 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 	if o.keeps("network") {
 		err := connect(c.process.Pid)
 		if connected = err == nil; unlessOrdinary("network but loopback", err) != nil {
-			return 0, err
+			return 0, explainDeath(err, c.process)
 		}
 	}
 	err = c.configure(initConfig{Spec: spec, Cgroup: group, Connected: connected,
