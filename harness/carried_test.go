@@ -180,7 +180,7 @@ var core = strings.Fields("main uts pid mount cgroup user net restrict capabilit
 // who makes one smaller by more than shrunk writes the new one here.
 const (
 	coreLines, mostCore = 1000, 1000 // as it is, as it is to be: see section 5 of the design
-	allLines, mostAll   = 4770, 3500
+	allLines, mostAll   = 4755, 3500
 	mostOfAFile, shrunk = 350, 100
 )
 

@@ -101,12 +101,12 @@ type initConfig struct {
 	Cgroup       cgroup            // for the mount that shows it
 	Seccomp      []unix.SockFilter // loaded right before the command
 	SeccompFlags uintptr
-	Connected    bool         // eth0 is there
-	Keyring      bool         // a session keyring of its own
-	Inherit      bool         // what is open when init starts stays open
-	Preserve     int          // descriptors from 3 on, for the command
-	ID           string       // names the keyring
-	State        *specs.State // for the hooks inside
+	Connected    bool        // eth0 is there
+	Keyring      bool        // a session keyring of its own
+	Inherit      bool        // what is open when init starts stays open
+	Preserve     int         // descriptors from 3 on, for the command
+	ID           string      // names the keyring
+	State        specs.State // for the hooks inside
 }
 
 // An initHalf is what init knows: what it was told, and the channel to who

@@ -146,6 +146,8 @@ func (v verb) run(o *options, args []string) (status int, err error) {
 	case err != nil:
 	case v.args == "" && n > 0 || v.args == "ID" && n != 1:
 		err = fmt.Errorf("got %d arguments, want: %s %s", n, v.name, v.args)
+	case o.format != "table" && o.format != "json":
+		err = fmt.Errorf("format %q is neither table nor json", o.format)
 	default:
 		status, err = v.do(o, f)
 	}

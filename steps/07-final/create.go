@@ -81,7 +81,7 @@ func (s *state) startInit(spec *specs.Spec, preserve []*os.File, console *os.Fil
 	if err != nil {
 		return nil, fmt.Errorf("create start socket: %w", err)
 	}
-	return reexec(spec, preserve, []*os.File{console, listener}, nil, nil)
+	return reexec(spec, inheritance{preserved: preserve, own: []*os.File{console, listener}})
 }
 
 // prepareInit makes the cgroup, and lets init make the rest.
@@ -141,10 +141,10 @@ func adjust(pid int, spec *specs.Spec) error {
 }
 
 // public is the part of the state that others get to see.
-func (s *state) public(status specs.ContainerState) *specs.State {
+func (s *state) public(status specs.ContainerState) specs.State {
 	p := s.State
 	p.Status = status
-	return &p
+	return p
 }
 
 // startAddress is that of the socket. Its path would be too long for unix(7)

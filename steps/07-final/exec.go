@@ -5,8 +5,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -29,6 +27,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	if err := o.setProcess(spec, command); err != nil {
 		return 0, err
 	}
+	spec.Hooks = nil // which are for the container's own process
 	preserve, console, err := o.openFiles(spec.Process)
 	if err != nil {
 		return 0, err
@@ -42,13 +41,13 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	}
 	defer closeFiles(tasks)
 	// It joins the cgroup before anybody inside can make it fork.
-	c, err := reexec(spec, preserve, []*os.File{console}, tasks, func(pid int) error {
+	c, err := reexec(spec, inheritance{preserve, []*os.File{console}, tasks, func(pid int) error {
 		// By now the container's number could be that of a later process.
 		if !s.alive() {
 			return errNotRunning
 		}
 		return s.Cgroup.add(pid)
-	})
+	}})
 	if err != nil {
 		return 0, fmt.Errorf("exec in container %s: %w", id, err)
 	}
@@ -85,17 +84,12 @@ func (o *options) setProcess(spec *specs.Spec, command []string) error {
 		p.Cwd = o.cwd
 	}
 	if o.user != "" {
-		uid, gid, _ := strings.Cut(o.user, ":")
-		u, err := strconv.ParseUint(uid, 10, 32)
-		g := uint64(p.User.GID)
-		if err == nil && gid != "" {
-			g, err = strconv.ParseUint(gid, 10, 32)
-		}
-		if err != nil {
+		u := &p.User
+		u.AdditionalGids = nil // another user's groups are not his
+		fmt.Sscanf(o.user, "%d:%d", &u.UID, &u.GID)
+		if o.user != fmt.Sprint(u.UID) && o.user != fmt.Sprintf("%d:%d", u.UID, u.GID) {
 			return fmt.Errorf("user %q: want UID or UID:GID, as numbers", o.user)
 		}
-		// Another user's groups are not his.
-		p.User.UID, p.User.GID, p.User.AdditionalGids = uint32(u), uint32(g), nil
 	}
 	return validateProcess(p)
 }

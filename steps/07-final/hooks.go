@@ -61,12 +61,15 @@ func runHook(hook specs.Hook, s specs.State) error {
 // runtimeHooks runs those of create that belong outside, when init is ready.
 // The deprecated prestart ones come first: Docker's network is one.
 func (s *state) runtimeHooks(spec *specs.Spec, c *container) error {
+	if spec.Hooks == nil {
+		return nil
+	}
 	err := c.channel.receive("hooks")
 	if err == nil {
-		err = runHooks("prestart", given(spec.Hooks).Prestart, *s.public(specs.StateCreated))
+		err = runHooks("prestart", given(spec.Hooks).Prestart, s.public(specs.StateCreated))
 	}
 	if err == nil {
-		err = runHooks("createRuntime", given(spec.Hooks).CreateRuntime, *s.public(specs.StateCreated))
+		err = runHooks("createRuntime", given(spec.Hooks).CreateRuntime, s.public(specs.StateCreated))
 	}
 	if err == nil {
 		err = c.channel.send("hooks")
@@ -77,7 +80,7 @@ func (s *state) runtimeHooks(spec *specs.Spec, c *container) error {
 // runCreateHooks lets the runtime run its hooks, now that the namespaces are
 // there, and runs those of them that belong inside: see createContainer.
 func (c *initHalf) runCreateHooks() error {
-	if c.State == nil { // `run CMD` has none
+	if c.Spec.Hooks == nil {
 		return nil
 	}
 	if err := c.channel.send("hooks"); err != nil {
@@ -87,13 +90,10 @@ func (c *initHalf) runCreateHooks() error {
 		return err
 	}
 	c.State.Pid = os.Getpid() // as it is seen inside
-	return runHooks("createContainer", given(c.Spec.Hooks).CreateContainer, *c.State)
+	return runHooks("createContainer", given(c.Spec.Hooks).CreateContainer, c.State)
 }
 
 // runStartHooks runs those that belong inside, right before the command.
 func (c *initHalf) runStartHooks() error {
-	if c.State == nil || c.Exec {
-		return nil
-	}
-	return runHooks("startContainer", given(c.Spec.Hooks).StartContainer, *c.State)
+	return runHooks("startContainer", given(c.Spec.Hooks).StartContainer, c.State)
 }

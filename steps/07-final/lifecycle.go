@@ -55,7 +55,7 @@ func (s *state) started() error {
 	if err != nil {
 		return err
 	}
-	if err := runHooks("poststart", given(spec.Hooks).Poststart, *s.public(specs.StateRunning)); err != nil {
+	if err := runHooks("poststart", given(spec.Hooks).Poststart, s.public(specs.StateRunning)); err != nil {
 		return errors.Join(err, s.destroy(spec))
 	}
 	return nil
@@ -161,7 +161,7 @@ func (s *state) destroy(spec *specs.Spec) error {
 	}
 	if spec != nil {
 		for _, hook := range given(spec.Hooks).Poststop {
-			if err := runHook(hook, *s.public(specs.StateStopped)); err != nil {
+			if err := runHook(hook, s.public(specs.StateStopped)); err != nil {
 				warn(fmt.Sprintf("run poststop hook %s: %v", hook.Path, err))
 			}
 		}

@@ -59,11 +59,7 @@ func record(level, text string) {
 		return
 	}
 	if log.json {
-		line, _ := json.Marshal(struct {
-			Level string `json:"level"`
-			Msg   string `json:"msg"`
-			Time  string `json:"time"`
-		}{level, text, time.Now().Format(time.RFC3339)}, anyBytes)
+		line, _ := json.Marshal(map[string]string{"level": level, "msg": text, "time": time.Now().Format(time.RFC3339)}, anyBytes)
 		log.file.Write(append(line, '\n'))
 		return
 	}

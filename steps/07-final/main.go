@@ -44,7 +44,7 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 			return 0, err
 		}
 	}
-	c, err := reexec(spec, nil, nil, nil, nil)
+	c, err := reexec(spec, inheritance{})
 	if err != nil {
 		return 0, err
 	}

@@ -52,11 +52,19 @@ func findNamespace(spec *specs.Spec, kind specs.LinuxNamespaceType) (path string
 	return "", false
 }
 
+// An inheritance is what init is born with besides the standard streams.
+type inheritance struct {
+	preserved []*os.File // for the command, from descriptor 3 on
+	own       []*os.File // for init, behind the channel
+	tasks     []*os.File // of the cgroup that it joins before execve(2)
+	// joined is called when init is in all its namespaces and does nothing yet.
+	joined func(pid int) error
+}
+
 // startIn starts init in the namespaces that spec lists: new ones, and those
 // that it names by a path. With those, or with a time namespace, that takes
-// more than clone(2): then it calls before, if there is one, when the process
-// has joined them all and does nothing yet. Then it joins the cgroup of tasks.
-func startIn(spec *specs.Spec, exe *os.File, args []string, files, tasks []*os.File, before func(pid int) error) (*os.Process, error) {
+// more than clone(2): only then it has tasks and joined.
+func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File, more inheritance) (*os.Process, error) {
 	var create uintptr
 	var join []namespaceFD
 	for _, ns := range namespaces {
@@ -76,7 +84,7 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files, tasks []*os.F
 	}
 	// Two processors serve init as well as many, and few threads start faster.
 	env := []string{"GOMAXPROCS=2", "GOGC=off"}
-	if before == nil && len(join) == 0 && create&unix.CLONE_NEWTIME == 0 {
+	if more.joined == nil && len(join) == 0 && create&unix.CLONE_NEWTIME == 0 {
 		attr := &syscall.SysProcAttr{Cloneflags: create &^ unix.CLONE_NEWUSER, Pdeathsig: unix.SIGKILL}
 		if create&unix.CLONE_NEWUSER != 0 {
 			asRoot(attr, spec.Linux)
@@ -85,12 +93,12 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files, tasks []*os.F
 	}
 	p, err := spawn(&spawnAttr{Join: join, New: create, UIDMappings: spec.Linux.UIDMappings, GIDMappings: spec.Linux.GIDMappings,
 		TimeOffsets: timeOffsets(spec.Linux),
-		Exe:         exe, Args: args, Env: env, Files: files, Tasks: tasks, Pdeathsig: unix.SIGKILL})
+		Exe:         exe, Args: args, Env: env, Files: files, Tasks: more.tasks, Pdeathsig: unix.SIGKILL})
 	if err != nil {
 		return nil, err
 	}
-	if before != nil {
-		if err := before(p.Pid); err != nil {
+	if more.joined != nil {
+		if err := more.joined(p.Pid); err != nil {
 			p.abandon()
 			return nil, err
 		}

@@ -35,10 +35,9 @@ type container struct {
 func init() { runtime.LockOSThread() } // Go calls it before main
 
 // reexec starts this program again, as init, in the namespaces that spec asks
-// for. There it waits for configure. It gets the standard streams, what is to
-// be preserved for the command, and behind the channel the files that init is
-// to have for itself. See startIn for tasks and before.
-func reexec(spec *specs.Spec, preserve, own, tasks []*os.File, before func(pid int) error) (*container, error) {
+// for. There it waits for configure. It gets the standard streams, and more of
+// which run CMD has nothing.
+func reexec(spec *specs.Spec, more inheritance) (*container, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, err
@@ -48,9 +47,9 @@ func reexec(spec *specs.Spec, preserve, own, tasks []*os.File, before func(pid i
 	if err != nil {
 		return nil, err
 	}
-	files := slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, preserve, []*os.File{theirs}, own)
-	args := []string{os.Args[0], "init", strconv.Itoa(3 + len(preserve))}
-	process, err := startIn(spec, exe, args, files, tasks, before)
+	files := slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, more.preserved, []*os.File{theirs}, more.own)
+	args := []string{os.Args[0], "init", strconv.Itoa(3 + len(more.preserved))}
+	process, err := startIn(spec, exe, args, files, more)
 	if err != nil {
 		ours.Close()
 		return nil, explain(fmt.Errorf("create namespaces: %w", err))
