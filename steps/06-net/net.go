@@ -18,10 +18,16 @@ import (
 // connect lays a cable from init's network namespace to the bridge: a veth
 // pair, see veth(4). It goes with either of its ends.
 func connect(pid int) error {
-	bridge, ip, err := createBridge()
+	bridge, addresses, err := createBridge()
+	// A list may have holes, and says so, when other runs' interfaces come
+	// and go while the kernel sends it.
+	for try := 1; try < 100 && errors.Is(err, netlink.ErrDumpInterrupted); try++ {
+		bridge, addresses, err = createBridge()
+	}
 	if err != nil {
 		return fmt.Errorf("create bridge cfs0: %w", err)
 	}
+	ip := addresses[0].IP.To4()
 	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth0", PeerNamespace: netlink.NsPid(pid)}
 	veth.MasterIndex = bridge.Attrs().Index
 	// The host's end is named after the container's address: since no name is
@@ -39,7 +45,8 @@ func connect(pid int) error {
 		return fmt.Errorf("create veth pair %s and eth0: %w", veth.Name, err)
 	}
 	// br_netfilter shows bridged packets to the firewall, and Docker's default
-	// is to drop what is forwarded. Both are not ours to change.
+	// is to drop what is forwarded. Both are not ours to change. Which packets
+	// are dropped only the rules tell, in iptables' tables, nftables' or both.
 	if seen, _ := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables"); string(seen) == "1\n" {
 		fmt.Fprintln(os.Stderr, "container: warning: the host's firewall may keep containers from each other: net.bridge.bridge-nf-call-iptables is 1")
 	}
@@ -47,11 +54,10 @@ func connect(pid int) error {
 }
 
 // createBridge makes the switch that all containers are plugged into, unless a
-// run before left it there, and returns it with the host's address.
-func createBridge() (bridge netlink.Link, ip net.IP, err error) {
+// run before left it there, and returns it with the host's address, the first.
+func createBridge() (bridge netlink.Link, addresses []netlink.Addr, err error) {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = "cfs0"
-	attrs.HardwareAddr = net.HardwareAddr{2, 0, 'c', 'f', 's', 0} // else that of a port
+	attrs.Name, attrs.HardwareAddr = "cfs0", net.HardwareAddr{2, 0, 'c', 'f', 's', 0} // else that of a port
 	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, nil, err
 	}
@@ -59,7 +65,7 @@ func createBridge() (bridge netlink.Link, ip net.IP, err error) {
 	if err != nil || bridge.Type() != "bridge" {
 		return nil, nil, cmp.Or(err, errors.New("the name is taken by another kind of interface"))
 	}
-	addresses, err := netlink.AddrList(bridge, unix.AF_INET)
+	addresses, err = netlink.AddrList(bridge, unix.AF_INET)
 	if err == nil && len(addresses) == 0 {
 		addresses, err = freeSubnet(bridge)
 	}
@@ -69,10 +75,7 @@ func createBridge() (bridge netlink.Link, ip net.IP, err error) {
 	if err == nil { // two first runs at once choose the same
 		err = cmp.Or(netlink.AddrReplace(bridge, &addresses[0]), netlink.LinkSetUp(bridge))
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return bridge, addresses[0].IP.To4(), nil
+	return bridge, addresses, err
 }
 
 // freeSubnet returns the first address of a private subnet to which the host
