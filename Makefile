@@ -56,7 +56,7 @@ help: ## this list
 	@echo '  RUNTIME=dir|file|command              whose OCI runtime: the last three'
 
 harness: # without the commit in it, for which each new one would link it again
-	@test -x $(HARNESS) || echo 'building the harness (a minute, the first time)'
+	@test -x $(HARNESS) || echo 'building the harness (a minute, the first time)' >&2
 	@go build -buildvcs=false -o $(HARNESS) ./harness
 
 doctor: harness ## what this machine is good for

@@ -12,6 +12,8 @@
 //	<!-- breaks: 03-mount main.go leaveOldRoot, => --> what make test-step says of
 //	                                                   a step with that replaced
 //	<!-- fails: 02-pid the command is ... -->          a false fact, as told
+//	<!-- here -->                                      commands for the reader's own
+//	                                                   machine: COMMANDS=1, in .ci/run
 //	<!-- not run: reason -->                           recorded, but not tested
 package docs
 
