@@ -3,12 +3,13 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
 )
@@ -48,7 +49,7 @@ func TestASpecIsWrittenOnce(t *testing.T) {
 	require.NoError(t, writeSpec(dir))
 	spec, raw, err := loadSpec(dir)
 	require.NoError(t, err)
-	require.True(t, json.Valid(raw))
+	require.True(t, jsontext.Value(raw).IsValid())
 	require.Equal(t, filepath.Join(dir, "rootfs"), spec.Root.Path)
 	require.ErrorIs(t, writeSpec(dir), os.ErrExist)
 }
