@@ -481,6 +481,9 @@ func testAll([]string) error {
 	m := book(machines())
 	defer m.close()
 	b, err := build(spec().Arch)
+	if err == nil {
+		err = b.buildFinal(spec().Arch)
+	}
 	if err != nil {
 		return err
 	}
