@@ -99,9 +99,11 @@ func kill(root, id string, sig unix.Signal, all bool) error {
 	if s.Status == specs.StateStopped && !all {
 		return errNotRunning
 	}
-	if spec, err := s.spec(); err == nil && sig == unix.SIGKILL {
-		path, listed := findNamespace(spec, specs.PIDNamespace)
-		all = all || !listed || path != ""
+	if sig == unix.SIGKILL && !all {
+		if spec, err := s.spec(); err == nil {
+			path, listed := findNamespace(spec, specs.PIDNamespace)
+			all = !listed || path != ""
+		}
 	}
 	if all {
 		return s.Cgroup.signal(sig)
