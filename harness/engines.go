@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"containers-from-scratch/harness/docs"
 	"containers-from-scratch/harness/engines"
 	"containers-from-scratch/harness/sandbox"
 )
@@ -40,6 +41,9 @@ func tryEngines(args []string) error {
 	}
 	list, run := engines.Named(os.Getenv("RUN"))
 	plan := engines.Plan{Runtime: runtime.path, Run: run}
+	if plan.Texts, err = engineLines(); err != nil {
+		return broke(err)
+	}
 	skipped := 0
 	for _, e := range list {
 		missing := slices.IndexFunc(e.Programs, func(program string) bool {
@@ -94,6 +98,29 @@ func tryEngines(args []string) error {
 		return wrong(errors.New(howMany(counts[1], "check fails", "checks fail")))
 	}
 	return nil
+}
+
+// engineLines are the lines of the texts under "engine".
+func engineLines() (list []engines.Text, err error) {
+	for _, file := range docs.Files {
+		blocks, err := docs.Read(".", file)
+		if err != nil {
+			return nil, err
+		}
+		for _, block := range blocks {
+			if block.Kind != "engine" {
+				continue
+			}
+			commands, err := block.Commands()
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range commands {
+				list = append(list, engines.Text{Engine: block.Args, At: block.At(c.Index), Line: c.Line, Shows: c.Output})
+			}
+		}
+	}
+	return list, nil
 }
 
 // countChecks copies lines, and counts those that pass and those that fail.

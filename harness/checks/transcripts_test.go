@@ -123,6 +123,9 @@ func TestBreakIt(t *testing.T) {
 				require.Equal(t, fmt.Sprintf("make test-step %d", n), commands[0].Line, block.At(0))
 				text := strings.ReplaceAll(strings.Join(block.Lines, "\n"), "_", " ")
 				all := os.Getenv("STORM") == "full"
+				if !all { // these fail, and need not be waited for
+					defer shorten(6 * time.Second)()
+				}
 				said := failuresOf(t, n, Program{step, "/box/lessons/" + step}, func(f Fact) bool {
 					return all || strings.Contains(text, f.Claim)
 				})
@@ -270,7 +273,7 @@ func transcribe(t *testing.T, user string, commands []docs.Command) [][]string {
 	stdout, err := os.Create(dir + "/out")
 	require.NoError(t, err)
 	defer stdout.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience) // it is many runs
 	defer cancel()
 	words := []string{"sh", dir + "/script"}
 	if user != "" {

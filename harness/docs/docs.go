@@ -14,6 +14,7 @@
 //	<!-- fails: 02-pid the command is ... -->          a false fact, as told
 //	<!-- here -->                                      commands for the reader's own
 //	                                                   machine: COMMANDS=1, in .ci/run
+//	<!-- engine: podman -->                            a line that make engines tries
 //	<!-- not run: reason -->                           recorded, but not tested
 package docs
 

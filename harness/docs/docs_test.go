@@ -181,7 +181,7 @@ func difference(from, to, name string) ([]string, error) {
 // TestMarkers finds blocks of which nothing says what keeps them true.
 func TestMarkers(t *testing.T) {
 	kinds := map[string][]string{
-		"go": {"code"}, "diff": {"diff"}, "console": {"run", "here", "fails", "breaks", "not run"}, "sh": {"here", "not run"},
+		"go": {"code"}, "diff": {"diff"}, "console": {"run", "here", "fails", "breaks", "engine", "not run"}, "sh": {"here", "not run"},
 		"toml": {"file"}, "json": {"file"}, "yaml": {""},
 	}
 	for _, file := range Files {

@@ -15,6 +15,14 @@ type Plan struct {
 	Engines []string // of Names, those that are installed
 	Runtime string   // its path in the sandbox
 	Run     string   // only checks whose claim contains it
+	Texts   []Text   // lines that the texts tell people to type
+}
+
+// A Text is a line for an engine from a text. In it IMAGE is any image, and
+// /usr/local/bin/07-final the runtime.
+type Text struct {
+	Engine, At, Line string
+	Shows            []string
 }
 
 // An Engine is one that Guest knows.

@@ -75,10 +75,25 @@ func Guest(args []string) error {
 			fmt.Printf("FAIL %s: starts: %v\n", name, err)
 			continue
 		}
+		for _, text := range plan.Texts {
+			if text.Engine == name {
+				e.checks = append(slices.Clip(e.checks), check{text.At + " works", text.show})
+			}
+		}
 		e.tryAll(plan.Run)
 		e.stop()
 	}
 	return nil
+}
+
+// show types the line.
+func (text Text) show(t *trial) {
+	image := "bb"
+	if t.name == "ctr" { // which has none here: an image names the PATH as well
+		image = "--env PATH=/bin --rootfs " + rootfs
+	}
+	line := strings.NewReplacer("IMAGE", image, "/usr/local/bin/07-final", t.runtime).Replace(text.Line)
+	t.do(strings.Fields(line)[1:]...).gives(strings.Join(text.Shows, "\n") + "\n")
 }
 
 // tryAll tries the checks whose claim contains text.

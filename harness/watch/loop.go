@@ -27,7 +27,7 @@ type Course struct {
 const (
 	// pollEvery is how often the files are looked at. A save is noticed after
 	// half of it, on average.
-	pollEvery = 300 * time.Millisecond
+	pollEvery = 150 * time.Millisecond
 	// quiet is how long they must stay the same: many editors write twice.
 	quiet = 40 * time.Millisecond
 	// diffLines is how much of the difference to ours is shown unasked.
