@@ -136,14 +136,9 @@ func (t *Trial) EmptyDir() string {
 // observe is what the harness itself sees: the host.
 func observe(*Trial) probe.Report { return probe.Observe() }
 
-// A look is one run of the probe and what it left, for all facts that only look.
-type look struct {
-	result    Result
-	leftovers []string
-}
-
-// looks are those of the programs, by their paths.
-var looks = map[string]look{}
+// looks are what the probe saw in the run that all facts share which only look, by
+// the paths of the programs.
+var looks = map[string]Result{}
 
 // Inside is what the probe sees as the command. Of a machine on which the fact has
 // put nothing, that is the same for all facts: they share a run.
@@ -154,20 +149,17 @@ func (t *Trial) Inside() probe.Report {
 	return t.shared()
 }
 
-// shared is what the probe saw in the run that facts share.
+// shared is what the probe saw in that run. What it left behind is the first
+// fact's to tell.
 func (t *Trial) shared() probe.Report {
-	l, known := looks[t.Program.Path]
+	r, known := looks[t.Program.Path]
 	if !known {
-		before := len(t.leftovers)
-		l.result = t.Run("probe")
-		l.leftovers = slices.Clone(t.leftovers[before:])
-		looks[t.Program.Path] = l
-		return t.report(l.result)
+		r = t.Run("probe")
+		looks[t.Program.Path] = r
 	}
 	t.ran = paste(nil, t.Program, []string{t.Program.Path, "run", "probe"})
-	t.stderr, t.status = l.result.Stderr, l.result.Status
-	t.leftovers = append(t.leftovers, l.leftovers...)
-	return t.report(l.result)
+	t.stderr, t.status = r.Stderr, r.Status
+	return t.report(r)
 }
 
 // report reads what the probe printed.

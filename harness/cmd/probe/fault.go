@@ -141,6 +141,8 @@ type fault struct {
 	used       atomic.Int32
 }
 
+// newFault reads NAME or NAME=WORD, as in "mount=EINVAL": the word tells uses of
+// one call apart, or what the kernel is to answer.
 func newFault(name string) (*fault, error) {
 	f := &fault{}
 	f.name, f.word, _ = strings.Cut(name, "=")
@@ -199,10 +201,11 @@ func fail(args []string) error {
 
 // refuse runs a program once to count its uses of some system calls, and then
 // again and again: of each call the last use fails, then one STRIDE before it, and
-// so on, and at last all, as on a kernel without it. It says "CALL is refused" when each time the
-// program ended as its contract says, before the command ran; else, how it ended
-// instead, or that the call is not used. One process does all: another for each
-// run would take as long as the run.
+// so on, and at last all, as on a kernel without it. Of up to ten uses each fails
+// once. It says "CALL is refused" when each time the program ended as its contract
+// says, before the command ran; else, how it ended instead, or that the call is
+// not used. One process does all: another for each run would take as long as the
+// run.
 func refuse(args []string) error {
 	var faults []*fault
 	var calls []uint32
@@ -233,8 +236,11 @@ func refuse(args []string) error {
 	}, calls...); err != nil {
 		return err
 	}
-	if _, err := runSupervised(exec.Command(words[0], words[1:]...), nil); err != nil {
+	switch status, err := runSupervised(exec.Command(words[0], words[1:]...), nil); {
+	case err != nil:
 		return err
+	case status != 0: // then it has not come to all its uses
+		return fmt.Errorf("refuse: with nothing refused the program ended with status %d", status)
 	}
 	for i, f := range faults {
 		uses := int(f.used.Load())
@@ -243,6 +249,10 @@ func refuse(args []string) error {
 			continue
 		}
 		current.Store(f)
+		stride := stride
+		if uses <= 10 {
+			stride = 1
+		}
 		for f.nth = uses; ; f.nth = max(0, f.nth-stride) {
 			f.used.Store(0)
 			if err := refusal(names[i], f, words); err != nil {
