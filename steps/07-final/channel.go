@@ -106,7 +106,8 @@ type initConfig struct {
 	Inherit      bool        // what is open when init starts stays open
 	Preserve     int         // descriptors from 3 on, for the command
 	ID           string      // names the keyring
-	State        specs.State // for the hooks inside
+	Hooks        bool        // the runtime waits to run its own
+	State        specs.State // for those inside
 }
 
 // An initHalf is what init knows: what it was told, and the channel to who

@@ -110,7 +110,7 @@ func (s *state) prepareInit(spec *specs.Spec, c *container, o *options) (err err
 	}
 	below := mountID(s.Rootfs)
 	err = c.configure(initConfig{Spec: spec, Cgroup: s.Cgroup, Keyring: !o.noKeyring, Preserve: o.preserveFDs,
-		ID: s.ID, State: s.public(specs.StateCreated)}, tasks, func() error { return s.runtimeHooks(spec, c) })
+		ID: s.ID, Hooks: spec.Hooks != nil, State: s.public(specs.StateCreated)}, tasks, func() error { return s.runtimeHooks(spec, c) })
 	if now := mountID(s.Rootfs); now != below { // there is no mount namespace that ends with the container
 		s.Mount = now
 	}

@@ -80,7 +80,7 @@ func (s *state) runtimeHooks(spec *specs.Spec, c *container) error {
 // runCreateHooks lets the runtime run its hooks, now that the namespaces are
 // there, and runs those of them that belong inside: see createContainer.
 func (c *initHalf) runCreateHooks() error {
-	if c.Spec.Hooks == nil {
+	if !c.Hooks {
 		return nil
 	}
 	if err := c.channel.send("hooks"); err != nil {
