@@ -28,11 +28,8 @@ func create(root, id string, o *options) (err error) {
 
 // prepare is create, until only start is missing: it returns init, waiting.
 func prepare(root, id string, o *options) (*state, *container, error) {
-	if err := checkID(id); err != nil { // before it is a part of any path
-		return nil, nil, err
-	}
 	bundle, err := filepath.Abs(o.bundle)
-	if err != nil {
+	if err := cmp.Or(err, checkID(id)); err != nil { // before it is a part of any path
 		return nil, nil, err
 	}
 	spec, raw, err := loadSpec(bundle)
