@@ -338,8 +338,10 @@ func TestWhatEndsAContainerEarly(t *testing.T) {
 	require.Empty(t, string(text), "no trace of Go's stack")
 	o.must("delete", "quits")
 
-	o.configure(func(config map[string]any) { config["hooks"] = map[string]any{} }) // as Docker's, of a container in another's network
-	o.life("unhooked")
+	for _, hooks := range []map[string]any{{}, {"prestart": []any{}}, {"poststart": nil}} { // {} as Docker's, of a container in another's network
+		o.configure(func(config map[string]any) { config["hooks"] = hooks })
+		o.life("unhooked")
+	}
 	o.configure(func(config map[string]any) {
 		config["hooks"] = map[string]any{"poststart": []any{map[string]any{"path": "/missing"}}}
 	})

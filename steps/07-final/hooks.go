@@ -61,9 +61,6 @@ func runHook(hook specs.Hook, s specs.State) error {
 // runtimeHooks runs those of create that belong outside, when init is ready.
 // The deprecated prestart ones come first: Docker's network is one.
 func (s *state) runtimeHooks(spec *specs.Spec, c *container) error {
-	if spec.Hooks == nil {
-		return nil
-	}
 	err := c.channel.receive("hooks")
 	if err == nil {
 		err = runHooks("prestart", given(spec.Hooks).Prestart, s.public(specs.StateCreated))

@@ -57,9 +57,20 @@ func TestAmbiguousJSONIsRefused(t *testing.T) {
 	}
 }
 
-func TestNamesInOtherLettersAreUnknown(t *testing.T) {
-	var got specs.Spec
-	_, err := readText(t, `{"HOSTNAME": "a", "hostname": "b", "Process": {"args": ["sh"]}}`, &got)
-	require.NoError(t, err)
-	require.Empty(t, gocmp.Diff(specs.Spec{Hostname: "b"}, got))
+// TestNamesInOtherLettersAreKnown has protections that would get lost if they
+// were not, as they are to the package that runc reads with.
+func TestNamesInOtherLettersAreKnown(t *testing.T) {
+	for _, text := range []string{
+		`{"process": {"NoNewPrivileges": true, "args": ["sh"]}}`,
+		`{"Linux": {"Seccomp": {"DefaultAction": "SCMP_ACT_ERRNO"}, "MASKEDPATHS": ["/proc/kcore"]}}`,
+	} {
+		var want, got specs.Spec
+		require.NoError(t, json.Unmarshal([]byte(text), &want))
+		_, err := readText(t, text, &got)
+		require.NoError(t, err)
+		require.Empty(t, gocmp.Diff(want, got))
+		require.NotEmpty(t, gocmp.Diff(specs.Spec{}, got))
+	}
+	_, err := readText(t, `{"HOSTNAME": "a", "hostname": "b"}`, new(specs.Spec))
+	require.ErrorContains(t, err, "duplicate")
 }

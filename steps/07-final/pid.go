@@ -71,7 +71,7 @@ func (c *container) configure(config initConfig, tasks []*os.File, hooks func() 
 		return err
 	}
 	err = c.channel.sendConfig(config, tasks)
-	if err == nil && hooks != nil {
+	if err == nil && config.Hooks {
 		err = hooks()
 	}
 	if err == nil {

@@ -197,7 +197,7 @@ func seccompRules(syscalls []specs.LinuxSyscall) ([]seccompRule, error) {
 				err = fmt.Errorf("unknown argument %d or operator %q", arg.Index, arg.Op)
 			}
 			if slices.ContainsFunc(s.Args[:i], func(a specs.LinuxSeccompArg) bool { return a.Index == arg.Index }) {
-				err = fmt.Errorf("two conditions on argument %d are not supported: make two rules", arg.Index)
+				err = fmt.Errorf("two conditions on argument %d are not supported", arg.Index)
 			}
 		}
 		if err != nil {

@@ -24,7 +24,7 @@ func readJSON(file string, v any) (text []byte, err error) {
 		text, err = os.ReadFile(file)
 	}
 	if err == nil {
-		err = json.Unmarshal(text, v)
+		err = json.Unmarshal(text, v, json.MatchCaseInsensitiveNames(true))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
