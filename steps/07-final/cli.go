@@ -125,7 +125,7 @@ func dispatch(args []string) (status int, err error) {
 	case errors.Is(err, flag.ErrHelp) || f.Arg(0) == "help":
 		return printUsage()
 	case err != nil:
-		return 0, commandError{err, 1}
+		return 0, commandError{err, cmp.Or(failures[f.Arg(0)], 1)}
 	case o.version:
 		fmt.Printf("containers-from-scratch version %s\ncommit: none\nspec: %s\ngo: %s\n", version, specs.Version, runtime.Version())
 		return 0, nil
@@ -135,10 +135,12 @@ func dispatch(args []string) (status int, err error) {
 	return verbs[i].run(o, f.Args()[1:])
 }
 
-// run does what the verb says. The status of a failure is that of runc, except
-// that run CMD has those of all steps.
+// failures are the statuses of failures that are not 1. They are those of runc,
+// except that run CMD has those of all steps.
+var failures = map[string]int{"run": 125, "exec": 255}
+
+// run does what the verb says.
 func (v verb) run(o *options, args []string) (status int, err error) {
-	failure := map[string]int{"run": 125, "exec": 255}[v.name]
 	f, err := o.parse(v.flags, args)
 	switch n := f.NArg(); {
 	case errors.Is(err, flag.ErrHelp):
@@ -151,8 +153,8 @@ func (v verb) run(o *options, args []string) (status int, err error) {
 	default:
 		status, err = v.do(o, f)
 	}
-	if _, told := errors.AsType[commandError](err); err != nil && (!told || failure == 0) {
-		err = commandError{err, cmp.Or(failure, 1)}
+	if _, told := errors.AsType[commandError](err); err != nil && (!told || failures[v.name] == 0) {
+		err = commandError{err, cmp.Or(failures[v.name], 1)}
 	}
 	return status, err
 }

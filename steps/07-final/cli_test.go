@@ -51,6 +51,7 @@ func TestStatusesOfFailures(t *testing.T) {
 		{1, "flag provided but not defined: -no-pivot", []string{"create", "--no-pivot", "c"}},
 		{1, "got 1 arguments", []string{"list", "c"}},
 		{1, "neither table nor json", []string{"list", "--format", "xml"}},
+		{125, "flag provided but not defined: -bogus", []string{"--bogus", "run", "true"}},
 		{125, "there is none of that name", []string{"run", "--without", "gravity", "true"}},
 		{125, "do not go together", []string{"run", "--bundle", "x", "--memory", "1g", "c"}},
 		{1, "--systemd-cgroup: systemd's cgroups are not supported", []string{"--systemd-cgroup", "state", "c"}},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -92,14 +93,28 @@ func exit(status int, err error) {
 	os.Exit(status)
 }
 
-// hint tells what may be behind the kernel's refusal: namespaces are for
-// CAP_SYS_ADMIN to create, see namespaces(7).
+// hint tells what to paste when err is the kernel's refusal to an ordinary
+// user: namespaces are for CAP_SYS_ADMIN to create, see namespaces(7).
 func hint(err error) string {
-	switch {
-	case !errors.Is(err, os.ErrPermission):
+	if !errors.Is(err, os.ErrPermission) {
 		return ""
-	case os.Geteuid() == 0:
+	}
+	if os.Geteuid() == 0 {
 		return " (this root lacks CAP_SYS_ADMIN: an unprivileged container?)"
 	}
-	return " (needs root: sudo " + strings.Join(os.Args, " ") + ")"
+	sudo := []string{"sudo", "env", "ROOTFS=" + os.Getenv("ROOTFS")}
+	if os.Getenv("ROOTFS") == "" {
+		sudo = sudo[:1]
+	}
+	words := slices.Concat(sudo, os.Args)
+	if b, ok := debug.ReadBuildInfo(); ok && strings.Contains(os.Args[0], "/go-build") {
+		words = slices.Concat([]string{"go", "run", "-exec", strings.Join(sudo, " "),
+			"." + strings.TrimPrefix(b.Path, b.Main.Path)}, os.Args[1:])
+	}
+	for i, word := range words {
+		if word == "" || strings.ContainsAny(word, " \t\n'\"$&|;<>()*?[]#~`\\!{}") {
+			words[i] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+	}
+	return " (needs root: " + strings.Join(words, " ") + ")"
 }

@@ -77,7 +77,7 @@ func spawn(attr *spawnAttr) (*spawned, error) {
 	}
 	if err != nil {
 		p.socket.Close()
-		return nil, fmt.Errorf("start %s: %w", attr.Exe.Name(), err)
+		return nil, err
 	}
 	return p, nil
 }
@@ -162,7 +162,7 @@ func (p *spawned) start() error {
 		return nil
 	}
 	p.Wait()
-	return fmt.Errorf("start %s: %w", p.attr.Exe.Name(), err)
+	return err
 }
 
 // abandon ends a process that is not to be started after all.

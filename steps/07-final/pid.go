@@ -45,14 +45,14 @@ func reexec(spec *specs.Spec, more inheritance) (*container, error) {
 	defer theirs.Close()
 	exe, err := sealedExecutable()
 	if err != nil {
-		return nil, err
+		return nil, explain(err)
 	}
 	files := slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, more.preserved, []*os.File{theirs}, more.own)
 	args := []string{os.Args[0], "init", strconv.Itoa(3 + len(more.preserved))}
 	process, err := startIn(spec, exe, args, files, more)
 	if err != nil {
 		ours.Close()
-		return nil, explain(fmt.Errorf("create namespaces: %w", err))
+		return nil, explain(fmt.Errorf("start init in its namespaces: %w", err))
 	}
 	return &container{process: process, channel: newChannel(ours), started: make(chan error, 1)}, nil
 }
