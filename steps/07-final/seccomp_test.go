@@ -321,7 +321,7 @@ func TestSeccompRejects(t *testing.T) {
 		`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_TRAP",
 			"args": [{"index": 1, "value": 1, "op": "X"}]}]}`: `operator "X"`,
 		`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_TRAP",
-			"args": [{"index": 1, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 1, "value": 2, "op": "SCMP_CMP_EQ"}]}]}`: "make two rules",
+			"args": [{"index": 1, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 1, "value": 2, "op": "SCMP_CMP_EQ"}]}]}`: "two conditions on argument 1 are not supported",
 	} {
 		var s specs.LinuxSeccomp
 		require.NoError(t, json.Unmarshal([]byte(text), &s))
