@@ -124,7 +124,7 @@ var contract = []Fact{
 		Ours:    []string{"02-pid/pid.go reexec"},
 		Read:    "execve(2)",
 		Show: func(t *Trial) {
-			t.Expect(`["a b" "" "$HOME" "it's" "--help"]`, t.Run("probe", "args", "a b", "", "$HOME", "it's", "--help").Stdout)
+			t.Expect(`["a b" "" "$HOME" "it's" "--help" "\xff"]`, t.Run("probe", "args", "a b", "", "$HOME", "it's", "--help", "\xff").Stdout)
 		},
 	},
 	{

@@ -66,13 +66,24 @@ func (c *channel) send(event string) error {
 	return nil
 }
 
+// inBase64 is how texts reach init as they are: arguments and names of files
+// may be no UTF-8, and JSON is.
+var inBase64 = json.JoinOptions(
+	json.WithMarshalers(json.MarshalFunc(func(text string) ([]byte, error) { return json.Marshal([]byte(text)) })),
+	json.WithUnmarshalers(json.UnmarshalFunc(func(value []byte, text *string) error {
+		var bytes []byte
+		err := json.Unmarshal(value, &bytes)
+		*text = string(bytes)
+		return err
+	})))
+
 // sendConfig tells init what to do, and with which files.
 func (c *channel) sendConfig(config initConfig, tasks []*os.File) error {
 	var fds []int
 	for _, file := range tasks {
 		fds = append(fds, int(file.Fd()))
 	}
-	text, err := json.Marshal(config, anyBytes)
+	text, err := json.Marshal(config, inBase64)
 	if err == nil {
 		err = unix.Sendmsg(int(c.file.Fd()), []byte{0}, unix.UnixRights(fds...), nil, 0)
 	}
@@ -131,7 +142,7 @@ func awaitConfig() (*initHalf, error) {
 	c := &initHalf{channel: newChannel(os.NewFile(uintptr(fd), "channel"))}
 	var err error
 	if c.tasks, err = receiveFiles(fd); err == nil {
-		err = json.UnmarshalDecode(c.channel.in, &c.initConfig)
+		err = json.UnmarshalDecode(c.channel.in, &c.initConfig, inBase64)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,11 +47,19 @@ func explain(err error) error {
 
 // explainDeath says what init died of, if err is that it is dead.
 func explainDeath(err error, init *os.Process) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ESRCH) {
-		init.Kill() // no death is waited for that does not come
-		if end, _ := init.Wait(); end != nil {
-			return fmt.Errorf("init ended before the command: %v (by the OOM killer, if the memory limit is too low)", end)
-		}
+	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	// It is dead, or about to be: a signal of ours would hide of what.
+	if !await(func() bool { _, err := startTime(init.Pid); return err != nil }) {
+		return err
+	}
+	end, _ := init.Wait()
+	if end != nil {
+		err = fmt.Errorf("init ended before the command: %v", end)
+	}
+	if end != nil && end.Sys().(syscall.WaitStatus).Signal() == unix.SIGKILL {
+		err = fmt.Errorf("%w (by the OOM killer, if the memory limit is too low)", err)
 	}
 	return err
 }

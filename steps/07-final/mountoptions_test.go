@@ -116,6 +116,8 @@ func TestSysctlsAreTheContainersAlone(t *testing.T) {
 		{"kernel/sem", "kernel/sem", "ipc"},
 		{"fs.mqueue.msg_max", "fs/mqueue/msg_max", "ipc"},
 		{"kernel.domainname", "kernel/domainname", "uts"},
+		{"net/ipv4/conf/lo.1/forwarding", "net/ipv4/conf/lo.1/forwarding", "network"},
+		{"net.ipv4.conf.lo/1.forwarding", "net/ipv4/conf/lo.1/forwarding", "network"},
 		{"kernel.core_pattern", "", ""},
 		{"kernel.semantics", "", ""},
 		{"vm.swappiness", "", ""},

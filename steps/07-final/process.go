@@ -30,17 +30,18 @@ func rlimitNumber(name string) int {
 // validateProcess tells what in p no kernel would do, or this program does not.
 func validateProcess(p *specs.Process) error {
 	adj, mask := given(p.OOMScoreAdj), given(p.User.Umask)
-	texts := strings.Join(slices.Concat(p.Args, p.Env, []string{p.Cwd, p.ApparmorProfile, p.SelinuxLabel}), "")
+	texts := slices.Concat(p.Args, p.Env, []string{p.Cwd, p.ApparmorProfile, p.SelinuxLabel})
+	nul := slices.IndexFunc(texts, func(text string) bool { return strings.ContainsRune(text, 0) })
 	if err := refuse(
+		refusal{p.CommandLine != "", "process.commandLine is not supported"},
 		refusal{len(p.Args) == 0 || p.Args[0] == "", "process.args: no command"},
 		refusal{!path.IsAbs(p.Cwd), fmt.Sprintf("process.cwd: %q is not absolute", p.Cwd)},
-		refusal{p.CommandLine != "", "process.commandLine is not supported"},
 		refusal{p.Scheduler != nil, "process.scheduler is not supported"},
 		refusal{p.IOPriority != nil, "process.ioPriority is not supported"},
 		refusal{p.ExecCPUAffinity != nil, "process.execCPUAffinity is not supported"},
 		refusal{adj < -1000 || adj > 1000, fmt.Sprintf("process.oomScoreAdj: %d is not in -1000 to 1000", adj)},
 		refusal{mask > 0o777, fmt.Sprintf("process.user.umask: %#o is above 0777", mask)},
-		refusal{strings.ContainsRune(texts, 0), "process: there is a NUL in a text"},
+		refusal{nul >= 0, fmt.Sprintf("process: there is a NUL in %q", texts[max(nul, 0)])},
 	); err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func configText() []byte {
 }
 
 // defaultSpec is what `run CMD` is made of. Of the caller's variables the
-// command gets these two.
+// command gets these two, in the place of the first of default.jsonc.
 func defaultSpec(command []string) *specs.Spec {
 	spec := new(specs.Spec)
 	if err := json.Unmarshal(configText(), spec); err != nil {

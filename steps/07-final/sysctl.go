@@ -10,8 +10,15 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// sysctlPath is the file below /proc/sys that name stands for.
-func sysctlPath(name string) string { return strings.ReplaceAll(name, ".", "/") }
+// sysctlPath is the file below /proc/sys that name stands for. The first
+// separator is that of directories, the other one stands for a dot: as in
+// net/ipv4/conf/eth0.1 and net.ipv4.conf.eth0/1, see sysctl.d(5).
+func sysctlPath(name string) string {
+	if first := strings.IndexAny(name, "./"); first >= 0 && name[first] == '/' {
+		return name
+	}
+	return strings.NewReplacer(".", "/", "/", ".").Replace(name)
+}
 
 // sysctlNamespace is the namespace whose own the sysctl in that file is, ""
 // when it is the machine's.

@@ -109,6 +109,8 @@ func validate(spec *specs.Spec) error {
 		refusal{linux.IntelRdt != nil, "linux.intelRdt is not supported"},
 		refusal{linux.MemoryPolicy != nil, "linux.memoryPolicy is not supported"},
 		refusal{len(linux.NetDevices) > 0, "linux.netDevices is not supported"},
+		refusal{given(linux.Seccomp).ListenerPath != "", "linux.seccomp.listenerPath is not supported"},
+		refusal{given(linux.Seccomp).ListenerMetadata != "", "linux.seccomp.listenerMetadata is not supported"},
 		refusal{linux.Personality != nil, "linux.personality is not supported"},
 		refusal{user && userPath == "" && uids*gids == 0, "a new user namespace needs uidMappings and gidMappings"},
 		refusal{!user && uids+gids > 0, "uidMappings and gidMappings need a user namespace"},
@@ -118,7 +120,7 @@ func validate(spec *specs.Spec) error {
 	); err != nil {
 		return err
 	}
-	if spec.Process.Args == nil { // then start fails
+	if spec.Process.Args == nil && spec.Process.CommandLine == "" { // then start fails
 		return nil
 	}
 	return validateProcess(spec.Process)

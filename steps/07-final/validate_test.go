@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -16,6 +17,12 @@ import (
 
 func TestTheDefaultIsValid(t *testing.T) {
 	require.NoError(t, validate(defaultSpec([]string{"sh"})))
+	t.Setenv("PATH", "/mine")
+	t.Setenv("TERM", "mine")
+	require.Equal(t, []string{"PATH=/mine", "TERM=mine", "HOME=/root"}, defaultSpec([]string{"sh"}).Process.Env)
+	t.Setenv("PATH", "")
+	t.Setenv("TERM", "")
+	require.Regexp(t, `^\[PATH=/.* TERM=.* HOME=/root\]$`, fmt.Sprint(defaultSpec([]string{"sh"}).Process.Env))
 }
 
 func TestWhatIsWrongOrNotSupportedIsRefused(t *testing.T) {
@@ -26,6 +33,9 @@ func TestWhatIsWrongOrNotSupportedIsRefused(t *testing.T) {
 		"vm is not supported":       func(s *specs.Spec) { s.VM = &specs.VM{} },
 		"intelRdt is not supported": func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },
 		"linux.personality is not":  func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{Domain: "LINUX"} },
+		"seccomp.listenerPath":      func(s *specs.Spec) { s.Linux.Seccomp.ListenerPath = "/run/agent" },
+		"seccomp.listenerMetadata":  func(s *specs.Spec) { s.Linux.Seccomp.ListenerMetadata = "x" },
+		"commandLine is not":        func(s *specs.Spec) { s.Process.Args, s.Process.CommandLine = nil, "sh" },
 		"memoryPolicy":              func(s *specs.Spec) { s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{} },
 		"netDevices":                func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"x": {}} },
 		"listed twice":              func(s *specs.Spec) { s.Linux.Namespaces = append(s.Linux.Namespaces, s.Linux.Namespaces[0]) },
