@@ -81,7 +81,7 @@ type Model struct {
 	Own     []string // those of them that the step adds
 	OwnHold bool     // in this run
 	Shown   map[string]int
-	holds   map[string]bool // facts, as they were when they were last tried
+	holds   map[string]bool // facts that were tried in the last run, and held
 	asking  bool            // whether to reset
 }
 
@@ -111,10 +111,12 @@ func (m *Model) End(v Verdict) string {
 		return ""
 	}
 	m.Verdict = &v
+	if v.Kind == Holds || v.Kind == Fails { // what an earlier save did says nothing of this one
+		m.holds = map[string]bool{}
+	}
 	for _, claim := range v.Held {
 		m.holds[claim] = true
 	}
-	delete(m.holds, v.Claim)
 	return m.verdict()
 }
 
@@ -165,11 +167,12 @@ func (m *Model) hint() string {
 	if len(hints) == 0 {
 		return m.say("There is no hint for this.")
 	}
+	known := m.Shown[claim] == len(hints)
 	number := min(m.Shown[claim]+1, len(hints))
 	m.Shown[claim] = number
 	shown := ""
 	for i, hint := range hints[:number] {
-		if i == number-1 || m.Shown[claim] == len(hints) {
+		if i == number-1 || known {
 			shown += m.item(fmt.Sprintf("hint %d/%d  ", i+1, len(hints)), hint)
 		}
 	}

@@ -168,13 +168,16 @@ func TestAStoppedRunChangesNothing(t *testing.T) {
 	require.Empty(t, m.FailedLast()) // the file keeps it, see loop.end
 }
 
-// TestTheBarRemembers: a fact that held is counted as long as nothing else is
-// known of it, and a fact that fails no more.
-func TestTheBarRemembers(t *testing.T) {
+// TestTheBarForgets: what held of an earlier save is not counted for this one, which
+// may not even start; one that does not compile says nothing of any fact.
+func TestTheBarForgets(t *testing.T) {
 	m := model(Style{Width: 80})
 	m.End(fails("its UTS namespace is not the host's", m.Claims[:2]...))
-	require.Contains(t, m.End(fails("its UTS namespace is not the host's")), "2/3")
-	require.Contains(t, m.End(fails("its hostname is container")), "1/3")
+	m.End(Verdict{Kind: NoProgram})
+	require.Len(t, m.holds, 2)
+	require.Contains(t, m.End(fails("its UTS namespace is not the host's")), "0/3")
+	m.Own = m.Claims
+	require.Contains(t, m.End(fails("its UTS namespace is not the host's")), "The first fact that was tried (1.2 s) does not hold")
 }
 
 // TestTheStepsOwnFactsCountFirst: they are tried first, and when they hold it is
@@ -184,7 +187,7 @@ func TestTheStepsOwnFactsCountFirst(t *testing.T) {
 	own := m.Claims[:2]
 	m.Begin()
 	m.Take(News{Claims: m.Claims, Own: own})
-	require.Contains(t, m.End(fails(own[1], own[0])), "1/2 of the step's own facts hold")
+	require.Contains(t, m.End(fails(own[1], own[0])), "1/2 of the step's own facts are seen to hold")
 	m.Begin()
 	m.Take(News{OwnHold: true, Own: own})
 	m.Take(News{Now: m.Claims[2], Done: 2, Total: 3})

@@ -12,7 +12,7 @@ import (
 type Progress struct {
 	Step   int            `json:"step"`
 	Failed string         `json:"failed,omitempty"` // the fact that failed last
-	Holds  []string       `json:"holds,omitempty"`  // the facts that held when they were last tried
+	Holds  []string       `json:"holds,omitempty"`  // the facts that held in the last run
 	Hints  map[string]int `json:"hints,omitempty"`  // how many of a fact's are known
 }
 

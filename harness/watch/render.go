@@ -137,8 +137,9 @@ func (m *Model) verdict() string {
 	return shown
 }
 
-// howFar says what is known to hold beside the fact that fails: of those that the
-// step adds, which are tried first, and once all of them hold of all.
+// howFar says what this run has seen to hold beside the fact that fails: of those
+// that the step adds, which are tried first, and once all of them hold of all. The
+// fact that failed last comes before them: when it still does, nothing was counted.
 func (m *Model) howFar(took string) string {
 	held := 0
 	for _, claim := range m.Own {
@@ -149,8 +150,10 @@ func (m *Model) howFar(took string) string {
 	switch {
 	case len(m.Own) == 0:
 		return fmt.Sprintf("%s facts hold%s, and this one does not:", m.bar(len(m.holds), len(m.Claims)), took)
+	case len(m.holds) == 0:
+		return fmt.Sprintf("The first fact that was tried%s does not hold:", took)
 	case held < len(m.Own):
-		return fmt.Sprintf("%s of the step's own facts hold%s, and this one does not:", m.bar(held, len(m.Own)), took)
+		return fmt.Sprintf("%s of the step's own facts are seen to hold%s, and this one does not:", m.bar(held, len(m.Own)), took)
 	}
 	return fmt.Sprintf("%s facts hold, all that the step adds%s, and this one does not:", m.bar(len(m.holds), len(m.Claims)), took)
 }
@@ -198,26 +201,25 @@ func (m *Model) difference(diff []string, atMost int) string {
 	return shown + "\n"
 }
 
-// list shows every fact, and what is known of it.
+// list shows every fact, and what is known of it: those that hold first, so that
+// what there is to do is what a short terminal keeps.
 func (m *Model) list() string {
 	if len(m.Claims) == 0 {
 		return m.say("The facts are listed once they have been tried: the program must compile.")
 	}
-	shown := m.say(fmt.Sprintf("The facts of step %02d:", m.Step.Number))
+	var hold, open, fails string
 	for _, claim := range m.Claims {
-		mark, color := "  …    ", ""
+		line := m.Style.wrap(claim, 7, 7) + "\n"
 		switch {
 		case m.Verdict != nil && m.Verdict.Claim == claim:
-			mark, color = "FAILS  ", red
+			fails += m.Style.paint(red, "FAILS  ") + line
 		case m.holds[claim]:
-			mark, color = "holds  ", green
+			hold += m.Style.paint(green, "holds  ") + line
+		default:
+			open += "  …    " + line
 		}
-		if color != "" {
-			mark = m.Style.paint(color, mark)
-		}
-		shown += mark + m.Style.wrap(claim, 7, 7) + "\n"
 	}
-	return shown
+	return m.say(fmt.Sprintf("The facts of step %02d (… not tried with this save):", m.Step.Number)) + hold + open + fails
 }
 
 // barWidth is what stands between the brackets of a bar.
