@@ -305,11 +305,18 @@ func TestALearnersOrder(t *testing.T) {
 func TestAFailureIsReadable(t *testing.T) {
 	tryHere(t)
 	require.Equal(t, `bash-5.2#  | "a\x00b"`, oneLine([]string{"\x1b[?2004hbash-5.2# \r", "a\x00b"}))
-	usage := Fact{LookAt: "there", Ours: []string{"01-uts/main.go main", "02-pid/main.go main", "04-cgroup/main.go run"}}
+	usage := Fact{Because: "of it", LookAt: "there", Ours: []string{"01-uts/main.go main", "02-pid/main.go main", "04-cgroup/main.go run"}}
 	require.Contains(t, Failure{Fact: usage.At(1)}.String(), "main in steps/01-uts/main.go")
 	require.Contains(t, Failure{Fact: usage.At(3)}.String(), "main in steps/02-pid/main.go")
 	missing := Failure{Fact: usage, Refused: true, Saw: []string{"stderr: container: mount proc on /proc: no such file or directory"}}
 	require.Contains(t, missing.String(), "all but empty")
+	for said, because := range map[string]string{"panic: x\n\ngoroutine 1": "the program itself failed", "probe: x": usage.Because} {
+		trial := &Trial{fact: usage, status: 2, stderr: said}
+		func() {
+			defer func() { require.Contains(t, recover().(*Failure).String(), because) }()
+			trial.Expect("a", "b")
+		}()
+	}
 }
 
 // TestWhatHoldsStdoutIsNoHang: the program ends, what it leaves has its stdout, and

@@ -50,7 +50,7 @@ type Failure struct {
 	Hung          bool // the program had to be killed
 	Reached       bool // the command had been seen to run by then
 	Left          bool // the program left something behind
-	Refused       bool // the program ended before the command ran, and said why
+	Refused       bool // the program ended before the command ran, and said why, or panicked
 }
 
 // String tells a failure in six short lines.
@@ -74,7 +74,7 @@ var missesDirectory = regexp.MustCompile("container: .*mount.*: no such file or 
 func (f Failure) cause() cause {
 	switch own := (cause{f.Fact.Because, f.Fact.LookAt, "", f.Fact.Read}); {
 	case f.Refused && missesDirectory.MatchString(strings.Join(f.Saw, " ")):
-		return cause{"a root filesystem may be all but empty: what is mounted on, a directory or a file, has to be there",
+		return cause{"a root filesystem may be all but empty: what is mounted, and what it is mounted on, has to be there",
 			"what is made before each mount", "03-mount/mount.go mountFilesystems", "mount(2), mkdir(2)"}
 	case f.Refused:
 		return cause{"the program itself failed before the command ran, and this is what it says",

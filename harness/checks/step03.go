@@ -181,7 +181,8 @@ var step03 = []Fact{
 		Ours:    []string{"03-mount/mount.go mountRootfs"},
 		Read:    "tmpfs(5)",
 		Show: func(t *Trial) {
-			r := t.Run("probe", "fill", "/made-inside", itoa(memoryMiB()/3))
+			// Several times what is a limit, and little enough to end in good time.
+			r := t.Run("probe", "fill", "/made-inside", itoa(min(memoryMiB()/3, 128)))
 			t.Excuse()
 			t.Expect("full", r.Stdout)
 			t.ExpectThat(!exists("/made-inside"), "no such file on the host", "/made-inside fills the host")

@@ -307,7 +307,8 @@ func (t *Trial) look() host {
 
 // fail ends the trial: the fact does not hold.
 func (t *Trial) fail(want, saw []string, hung bool) {
-	refused := !t.refusal && t.status == 125 && strings.HasPrefix(t.stderr, "container: ")
+	refused := !t.refusal && (t.status == 125 && strings.HasPrefix(t.stderr, "container: ") ||
+		t.status == 2 && strings.HasPrefix(t.stderr, "panic: "))
 	if said := lines(t.stderr); len(said) > 0 && !slices.Contains(saw, said[0]) {
 		saw = append(saw, "stderr: "+said[0])
 	}
