@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -66,24 +67,15 @@ func (c *channel) send(event string) error {
 	return nil
 }
 
-// inBase64 is how texts reach init as they are: arguments and names of files
-// may be no UTF-8, and JSON is.
-var inBase64 = json.JoinOptions(
-	json.WithMarshalers(json.MarshalFunc(func(text string) ([]byte, error) { return json.Marshal([]byte(text)) })),
-	json.WithUnmarshalers(json.UnmarshalFunc(func(value []byte, text *string) error {
-		var bytes []byte
-		err := json.Unmarshal(value, &bytes)
-		*text = string(bytes)
-		return err
-	})))
-
 // sendConfig tells init what to do, and with which files.
 func (c *channel) sendConfig(config initConfig, tasks []*os.File) error {
 	var fds []int
 	for _, file := range tasks {
 		fds = append(fds, int(file.Fd()))
 	}
-	text, err := json.Marshal(config, inBase64)
+	p := config.Spec.Process
+	config.Args, config.Env = []byte(strings.Join(p.Args, "\x00")), []byte(strings.Join(p.Env, "\x00"))
+	text, err := json.Marshal(config, anyBytes)
 	if err == nil {
 		err = unix.Sendmsg(int(c.file.Fd()), []byte{0}, unix.UnixRights(fds...), nil, 0)
 	}
@@ -108,6 +100,7 @@ func socketPair() (ours, theirs *os.File, err error) {
 // An initConfig is what init is told: everything else it finds out inside.
 type initConfig struct {
 	Spec         *specs.Spec       // as in config.json, but for the profile
+	Args, Env    []byte            // of Process, between NULs: they may be no UTF-8, and JSON is
 	Exec         bool              // into a running container: all is there
 	Cgroup       cgroup            // for the mount that shows it
 	Seccomp      []unix.SockFilter // loaded right before the command
@@ -142,11 +135,15 @@ func awaitConfig() (*initHalf, error) {
 	c := &initHalf{channel: newChannel(os.NewFile(uintptr(fd), "channel"))}
 	var err error
 	if c.tasks, err = receiveFiles(fd); err == nil {
-		err = json.UnmarshalDecode(c.channel.in, &c.initConfig, inBase64)
+		err = json.UnmarshalDecode(c.channel.in, &c.initConfig)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
+	if c.Spec.Process.Args != nil {
+		c.Spec.Process.Args = strings.Split(string(c.Args), "\x00")
+	}
+	c.Spec.Process.Env = strings.FieldsFunc(string(c.Env), func(r rune) bool { return r == 0 })
 	c.Spec.Linux = cmp.Or(c.Spec.Linux, new(specs.Linux)) // what is empty is left out
 	if c.Inherit {                                        // but the channel, whose end says that init is the command
 		unix.CloseOnExec(fd)

@@ -3,22 +3,29 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
-	"github.com/go-json-experiment/json"
-	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 )
 
-// TestAnyTextReachesInit sends what is no UTF-8, too.
-func TestAnyTextReachesInit(t *testing.T) {
-	want := initConfig{Spec: defaultSpec([]string{"sh", "a\xff", ""}), ID: "c"}
-	want.Spec.Process.Env = append(want.Spec.Process.Env, "A=\xfe\U0010FFFF")
-	want.Spec.Annotations = map[string]string{"a.\xff": "\x80"}
-	want.Spec.Linux.Seccomp = nil
-	text, err := json.Marshal(want, inBase64)
-	require.NoError(t, err)
-	var got initConfig
-	require.NoError(t, json.Unmarshal(text, &got, inBase64))
-	require.Empty(t, gocmp.Diff(want.Spec, got.Spec))
+// TestArgumentsReachInitAsTheyAre sends what is no UTF-8, and what is empty.
+func TestArgumentsReachInitAsTheyAre(t *testing.T) {
+	args := os.Args
+	t.Cleanup(func() { os.Args = args })
+	for _, words := range [][]string{{"sh", "a\xff", ""}, {""}, nil} {
+		ours, theirs, err := socketPair()
+		require.NoError(t, err)
+		defer ours.Close()
+		spec := defaultSpec(words)
+		spec.Process.Env = append(spec.Process.Env, "A=\xfe é")
+		want := *spec.Process
+		require.NoError(t, newChannel(ours).sendConfig(initConfig{Spec: spec, Inherit: true}, nil))
+		os.Args = []string{"init", fmt.Sprint(theirs.Fd())}
+		c, err := awaitConfig()
+		require.NoError(t, err)
+		require.Equal(t, want.Args, c.Spec.Process.Args)
+		require.Equal(t, want.Env, c.Spec.Process.Env)
+	}
 }

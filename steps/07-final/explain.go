@@ -54,12 +54,11 @@ func explainDeath(err error, init *os.Process) error {
 	if !await(func() bool { _, err := startTime(init.Pid); return err != nil }) {
 		return err
 	}
-	end, _ := init.Wait()
-	if end != nil {
+	if end, _ := init.Wait(); end != nil {
 		err = fmt.Errorf("init ended before the command: %v", end)
-	}
-	if end != nil && end.Sys().(syscall.WaitStatus).Signal() == unix.SIGKILL {
-		err = fmt.Errorf("%w (by the OOM killer, if the memory limit is too low)", err)
+		if end.Sys().(syscall.WaitStatus).Signal() == unix.SIGKILL {
+			err = fmt.Errorf("%w (by the OOM killer, if the memory limit is too low)", err)
+		}
 	}
 	return err
 }

@@ -36,6 +36,7 @@ func validateProcess(p *specs.Process) error {
 		refusal{p.CommandLine != "", "process.commandLine is not supported"},
 		refusal{len(p.Args) == 0 || p.Args[0] == "", "process.args: no command"},
 		refusal{!path.IsAbs(p.Cwd), fmt.Sprintf("process.cwd: %q is not absolute", p.Cwd)},
+		refusal{strings.ToValidUTF8(p.Cwd, "") != p.Cwd, fmt.Sprintf("process.cwd: %q is no UTF-8", p.Cwd)}, // as its way to init
 		refusal{p.Scheduler != nil, "process.scheduler is not supported"},
 		refusal{p.IOPriority != nil, "process.ioPriority is not supported"},
 		refusal{p.ExecCPUAffinity != nil, "process.execCPUAffinity is not supported"},

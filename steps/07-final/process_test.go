@@ -132,3 +132,8 @@ func TestLabelsAreSetOrWarnedOf(t *testing.T) {
 	}
 	assert.Error(t, setExecLabels(&specs.Process{SelinuxLabel: "x"}), "no module here has it")
 }
+
+// TestADirectoryOfOtherBytesIsRefused, as JSON would make it another.
+func TestADirectoryOfOtherBytesIsRefused(t *testing.T) {
+	require.ErrorContains(t, validateProcess(&specs.Process{Args: []string{"sh"}, Cwd: "/\xff"}), "is no UTF-8")
+}
