@@ -179,6 +179,9 @@ func buildProgram(arch, variable, program, dir string) (string, error) {
 		return "", cannot(err)
 	}
 	if !info.IsDir() {
+		if filepath.Ext(program) == ".go" {
+			return "", usage("%s=%s is a file of a program: name its directory, %s=%s", variable, program, variable, strings.TrimSuffix(program, "/"+filepath.Base(program)))
+		}
 		if info.Mode()&0o111 == 0 {
 			return "", usage("%s=%s is neither the directory of a Go package nor executable (chmod +x %s)", variable, program, program)
 		}

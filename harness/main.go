@@ -123,8 +123,9 @@ func diagnose([]string) error {
 // shell opens a shell in the chosen sandbox, with the steps and PROGRAM in its
 // PATH: isolation to play with. Whatever becomes of the machine, it is over.
 func shell([]string) error {
-	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return usage("make shell needs a terminal on its standard input")
+	info, err := os.Stdin.Stat()
+	if err != nil {
+		return cannot(err)
 	}
 	m := book(1)
 	defer m.close()
@@ -137,7 +138,7 @@ func shell([]string) error {
 	job.Env = append(job.Env, `PS1=\h \w \$ `)
 	job.Dir = "/root"
 	job.Timeout = 24 * time.Hour
-	job.Stdin, job.Stdout, job.Stderr, job.TTY = os.Stdin, os.Stdout, os.Stderr, true
+	job.Stdin, job.Stdout, job.Stderr, job.TTY = os.Stdin, os.Stdout, os.Stderr, info.Mode()&os.ModeCharDevice != 0
 	<-m.ready // its lines come first
 	fmt.Fprintf(os.Stderr, "a throwaway machine: %s are in PATH; exit leaves it\n", strings.Join(built.programs(), ", "))
 	_, err = m.run(job)

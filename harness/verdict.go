@@ -436,6 +436,23 @@ func howMany(n int, one, more string) string {
 // last is the fact that was being tried when the tests ended before their time.
 func (t *tally) last() string { return claim(t.open[len(t.open)-1]) }
 
+// judged is whose program it is: a learner may be told of ours that it holds.
+func judged(n int) string {
+	if program := os.Getenv("PROGRAM"); program != "" {
+		return program
+	}
+	ours, _ := filepath.Glob(fmt.Sprintf("steps/%02d-*", n))
+	return strings.Join(ours, " ")
+}
+
+// noContract is what to say of a program that may not be made for these facts.
+func (t *tally) noContract() string {
+	if t.passed == 0 && os.Getenv("RUN") == "" && os.Getenv("PROGRAM") != "" {
+		return ", so it may not keep harness/CONTRACT.md: PROGRAM run CMD"
+	}
+	return ""
+}
+
 // verdict says in one line that a step's facts hold, or returns whose fault it
 // is that they do not.
 func (t *tally) verdict(n, status int, err error) (line string, _ error) {
@@ -457,7 +474,7 @@ func (t *tally) verdict(n, status int, err error) (line string, _ error) {
 		return "", cannot(fmt.Errorf("step %02d cannot be tried here: %s", n, strings.Join(t.skips[0].lines, " ")))
 	case t.failed == 0:
 		next, _ := filepath.Glob(fmt.Sprintf("steps/%02d-*", n+1))
-		line = fmt.Sprintf("step %02d: %s", n, howMany(t.passed, "fact holds", "facts hold"))
+		line = judged(n) + ": " + fmt.Sprintf(howMany(t.passed, "fact of step %02d holds", "facts of step %02d hold"), n)
 		if t.skipped > 0 {
 			line += fmt.Sprintf(", %d could not be tried here", t.skipped)
 		}
@@ -468,7 +485,7 @@ func (t *tally) verdict(n, status int, err error) (line string, _ error) {
 	default:
 		for _, f := range t.failures {
 			if !f.broken() {
-				return "", wrong(fmt.Errorf("%d of %d facts of step %02d fail", t.failed, count, n))
+				return "", wrong(fmt.Errorf("%s: %d of %d facts of step %02d fail%s", judged(n), t.failed, count, n, t.noContract()))
 			}
 		}
 		return "", broke(fmt.Errorf("%s: %s", howMany(t.failed, "fact could not be tried", "facts could not be tried"), t.failures[0].lines[0]))

@@ -80,7 +80,7 @@ func TestWatchVerdicts(t *testing.T) {
 		claim  string
 		line   string
 	}{
-		{passed, 0, nil, watch.Holds, "", "step 03: 1 fact holds"},
+		{passed, 0, nil, watch.Holds, "", "steps/03-mount: 1 fact of step 03 holds"},
 		{goTestOutput, 1, nil, watch.Fails, "it fails", "I ran      03-mount run true"},
 		{started, 0, machineError{errors.New("panic\nconsole")}, watch.Fails, "it holds", "test machine down: panic"},
 		{started, 137, nil, watch.Fails, "it holds", "killed its judge"},

@@ -26,8 +26,8 @@ var signals = []Fact{
 	{
 		Claim:   "a signal that comes early ends it as well",
 		Broken:  []string{"swallows-signals"},
-		Because: "until the command runs, the handlers are those of the program's own language",
-		LookAt:  "what the program does with a signal before its command has started",
+		Because: "before the command runs nobody handles a signal: to wait for it may be to wait for ever",
+		LookAt:  "what the program does with a signal before its command has started: kill, not wait",
 		Ours:    []string{"02-pid/pid.go handles", "02-pid/pid.go wait"},
 		Read:    "pid_namespaces(7), signal(7)",
 		Show: func(t *Trial) {

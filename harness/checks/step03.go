@@ -291,7 +291,7 @@ var step03 = []Fact{
 				t.must(os.Symlink("../"+name, dir+"/"+name))
 			}
 			report := t.report(t.RunWith([]string{"ROOTFS=" + dir}, "/probe"))
-			t.Expect("[1]", fmt.Sprint(report.Processes))
+			t.Expect("/proc shows [1]", fmt.Sprintf("/proc shows %v", report.Processes))
 			t.ExpectThat(report.Devices["null"] != "", "null in /dev", "no null in /dev")
 		},
 	},
