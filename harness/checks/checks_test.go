@@ -56,14 +56,15 @@ func TestStep05(t *testing.T) { proveStep(t, 5) }
 func TestStep06(t *testing.T) { proveStep(t, 6) }
 func TestStep07(t *testing.T) { proveStep(t, 7) }
 
-// proveStep tries every fact that holds at step n. For make watch, it does so in
-// a learner's order, to the first that fails.
+// proveStep tries every fact that holds at step n, in a learner's order: for make
+// watch, to the first that fails.
 func proveStep(t *testing.T, n int) {
-	facts := FactsAt(n)
+	first, live := os.LookupEnv("WATCH")
+	facts := ForLearner(FactsAt(n), n, first)
 	fmt.Printf("facts %d\n", len(facts))
 	stopped := func() bool { return false }
-	if first, live := os.LookupEnv("WATCH"); live {
-		facts, stopped = ForLearner(facts, n, first), watched(t)
+	if live {
+		stopped = watched(t)
 		for _, f := range facts {
 			if f.Adds(n) {
 				fmt.Println("own", f.Claim)

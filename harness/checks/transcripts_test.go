@@ -150,7 +150,7 @@ func TestBreakIt(t *testing.T) {
 func failuresOf(t *testing.T, n int, p Program, named func(Fact) bool) (said []string) {
 	defer func(before time.Duration) { settling = before }(settling)
 	var others []string
-	for _, f := range FactsAt(n) {
+	for _, f := range ForLearner(FactsAt(n), n, "") {
 		name := fmt.Sprintf("TestStep%02d/%s", n, subtest(f))
 		if !named(f) || skipReason(os.Getenv("SANDBOX_KIND"), name) != "" {
 			continue
