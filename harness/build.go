@@ -180,7 +180,7 @@ func buildProgram(arch, variable, program, dir string) (string, error) {
 	}
 	if !info.IsDir() {
 		if filepath.Ext(program) == ".go" {
-			return "", usage("%s=%s is a file of a program: name its directory, %s=%s", variable, program, variable, strings.TrimSuffix(program, "/"+filepath.Base(program)))
+			return "", usage("%s=%s is a file of a program: name its directory, %s=%s", variable, program, variable, filepath.Dir(program))
 		}
 		if info.Mode()&0o111 == 0 {
 			return "", usage("%s=%s is neither the directory of a Go package nor executable (chmod +x %s)", variable, program, program)
