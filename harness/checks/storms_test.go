@@ -3,6 +3,7 @@
 package checks
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -105,6 +106,30 @@ func TestKilledAtRandomMoments(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestSignalsInterruptNothing sends SIGURG, which does nothing, all the time: what
+// waits in the kernel ends with EINTR, see signal(7), and is to be done again.
+func TestSignalsInterruptNothing(t *testing.T) {
+	tryHere(t)
+	for range storm(40) {
+		var stderr bytes.Buffer
+		cmd := exec.Command(newest().Path, "run", "true")
+		cmd.Stderr = &stderr
+		require.NoError(t, cmd.Start())
+		ended := make(chan error)
+		go func() { ended <- cmd.Wait() }()
+		for running := true; running; {
+			select {
+			case err := <-ended:
+				require.NoError(t, err, stderr.String())
+				running = false
+			default:
+				_ = cmd.Process.Signal(syscall.SIGURG)
+			}
+		}
+	}
+	require.Empty(t, pristine.changed())
 }
 
 // withoutEmptyCgroups leaves out of what was left behind, and removes, what the

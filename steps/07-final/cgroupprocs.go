@@ -64,7 +64,7 @@ func closeFiles(files []*os.File) {
 // kernel.
 func (c *initHalf) joinCgroup() error {
 	for _, fd := range c.tasks {
-		_, err := unix.Write(fd, []byte("0"))
+		err := write(fd, "0")
 		unix.Close(fd)
 		if err != nil {
 			return fmt.Errorf("join cgroup: %w", err)
@@ -85,13 +85,23 @@ func readCgroup(file string) string {
 func writeCgroup(file, value string) error {
 	fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err == nil {
-		_, err = unix.Write(fd, []byte(value))
+		err = write(fd, value)
 		unix.Close(fd)
 	}
 	if err != nil {
 		return &os.PathError{Op: "write " + strconv.Quote(value) + " to", Path: file, Err: err}
 	}
 	return nil
+}
+
+// write writes a whole text. A memory limit waits for pages, and a signal ends
+// that with EINTR: one for us, or Go's own SIGURG, see signal(7).
+func write(fd int, text string) error {
+	for {
+		if _, err := unix.Write(fd, []byte(text)); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // walkCgroups calls visit for the cgroups below dir, the lowest first, and last
