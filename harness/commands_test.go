@@ -296,10 +296,10 @@ func tryWatch(s *typist) {
 }
 
 func tryTestStep(s *typist) {
-	s.type_("make test-step 1", "step 01: ", "")
+	s.type_("make test-step 1", "steps/01-uts: ", "")
 	s.run("rm -rf work; make start")
 	s.save("01-uts")
-	s.type_("make test-step 1 PROGRAM=./work", "step 01: ", "")
+	s.type_("make test-step 1 PROGRAM=./work", "./work: ", "")
 }
 
 func tryShell(s *typist) {
