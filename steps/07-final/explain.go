@@ -47,7 +47,8 @@ func explain(err error) error {
 
 // explainDeath says what init died of, if err is that it is dead.
 func explainDeath(err error, init *os.Process) error {
-	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ESRCH) {
+	// EINVAL is netlink's word for a namespace that has gone, from Linux 6.12 on.
+	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EINVAL) {
 		return err
 	}
 	// It is dead, or about to be: a signal of ours would hide of what.
