@@ -166,8 +166,8 @@ func deviceFilter(rules []deviceRule) (program []bpfInstruction) {
 }
 
 // bpf calls bpf(2) with one of the structures in its union bpf_attr. There a
-// pointer takes 8 bytes: on machines of 32 bits the kernel refuses them. A signal
-// ends the kernel's check of a program with EAGAIN.
+// pointer takes 8 bytes: on machines of 32 bits the kernel refuses them. A
+// signal ends the kernel's check of a program with EAGAIN.
 func bpf[A any](command uintptr, attributes *A) (int, error) {
 	n, errno := uintptr(0), unix.EAGAIN
 	for errno == unix.EAGAIN {

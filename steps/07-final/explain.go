@@ -47,7 +47,7 @@ func explain(err error) error {
 
 // explainDeath says what init died of, if err is that it is dead.
 func explainDeath(err error, init *os.Process) error {
-	// EINVAL is netlink's word for a namespace that has gone, from Linux 6.12 on.
+	// EINVAL is netlink's word for a namespace that has gone, since Linux 6.12.
 	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EINVAL) {
 		return err
 	}
