@@ -296,10 +296,10 @@ func tryWatch(s *typist) {
 }
 
 func tryTestStep(s *typist) {
-	s.type_("make test-step 1", "steps/01-uts: ", "")
+	s.type_("make test-step 1", "facts of step 01 hold", "")
 	s.run("rm -rf work; make start")
 	s.save("01-uts")
-	s.type_("make test-step 1 PROGRAM=./work", "./work: ", "")
+	s.type_("make test-step 1 PROGRAM=./work", "facts of step 01 hold", "")
 }
 
 func tryShell(s *typist) {
