@@ -26,22 +26,6 @@ var step03 = []Fact{
 		},
 	},
 	{
-		Claim:   "a mount it makes stays inside",
-		Holds:   "---+",
-		Because: "without a mount namespace, or with a shared /, each mount also happens on the host",
-		LookAt:  "where the mount namespace is made, and the propagation of its mounts",
-		Ours:    []string{"03-mount/main.go run", "03-mount/mount.go makeMountsPrivate"},
-		Read:    "mount_namespaces(7)",
-		Show: func(t *Trial) {
-			t.Control(mountOn("/") != nil && mountOn("/").Propagation != "", "/ is not shared")
-			r := t.Sh("probe mount /mnt && echo mounted")
-			t.Excuse()
-			t.ExpectDoneOrDenied("mounted", r)
-			t.ran += "; grep /mnt /proc/mounts"
-			t.ExpectThat(mountOn("/mnt") == nil, "nothing on the host", "a tmpfs on the host's /mnt")
-		},
-	},
-	{
 		Claim:   "it sees no mount of the host",
 		Holds:   "---+",
 		Because: "a mount namespace starts as a copy of the host's, until the old root is detached",
@@ -145,6 +129,22 @@ var step03 = []Fact{
 		Show: func(t *Trial) {
 			secret := t.HostFile("/run/host-secret")
 			t.ExpectNoAccess(t.InRootfs("/probe", "breakout", secret))
+		},
+	},
+	{
+		Claim:   "a mount it makes stays inside",
+		Holds:   "---+",
+		Because: "without a mount namespace, or with a shared /, each mount also happens on the host",
+		LookAt:  "where the mount namespace is made, and the propagation of its mounts",
+		Ours:    []string{"03-mount/main.go run", "03-mount/mount.go makeMountsPrivate"},
+		Read:    "mount_namespaces(7)",
+		Show: func(t *Trial) {
+			t.Control(mountOn("/") != nil && mountOn("/").Propagation != "", "/ is not shared")
+			r := t.Sh("probe mount /mnt && echo mounted")
+			t.Excuse()
+			t.ExpectDoneOrDenied("mounted", r)
+			t.ran += "; grep /mnt /proc/mounts"
+			t.ExpectThat(mountOn("/mnt") == nil, "nothing on the host", "a tmpfs on the host's /mnt")
 		},
 	},
 	{
