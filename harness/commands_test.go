@@ -4,7 +4,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -13,15 +12,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"containers-from-scratch/harness/docs"
+	"containers-from-scratch/harness/internal/pty"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 )
 
 // commands are what the texts tell people to type after make, each with what
@@ -153,9 +151,7 @@ type typist struct {
 	dir string
 
 	ptmx *os.File
-	lock sync.Mutex
-	said string
-	read int // how much of it expect has passed
+	said *pty.Screen
 }
 
 // command is a shell's, in the clone.
@@ -188,36 +184,13 @@ func (s *typist) type_(line, text, keys string) {
 // start starts a line on a new terminal. The function that it returns waits for
 // its end.
 func (s *typist) start(line string) (end func() error) {
-	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	require.NoError(s.t, err)
-	s.t.Cleanup(func() { _ = ptmx.Close() })
-	require.NoError(s.t, unix.IoctlSetPointerInt(int(ptmx.Fd()), unix.TIOCSPTLCK, 0))
-	number, err := unix.IoctlGetInt(int(ptmx.Fd()), unix.TIOCGPTN)
-	require.NoError(s.t, err)
-	require.NoError(s.t, unix.IoctlSetWinsize(int(ptmx.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 120}))
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	require.NoError(s.t, err)
-	defer tty.Close()
-	s.ptmx, s.said, s.read = ptmx, "", 0
+	s.said = &pty.Screen{}
 	cmd := s.command(line)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	require.NoError(s.t, cmd.Start())
+	ptmx, drained, err := pty.Start(cmd, 40, 120, s.said)
+	require.NoError(s.t, err)
+	s.ptmx = ptmx
+	s.t.Cleanup(func() { _ = ptmx.Close() })
 	s.t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		buffer := make([]byte, 4096)
-		for {
-			n, err := ptmx.Read(buffer)
-			s.lock.Lock()
-			s.said += string(buffer[:n])
-			s.lock.Unlock()
-			if err != nil { // EIO: nobody has the other end
-				return
-			}
-		}
-	}()
 	return func() error {
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
@@ -234,19 +207,8 @@ func (s *typist) start(line string) (end func() error) {
 // expect waits until the terminal shows text, after what was expected before.
 func (s *typist) expect(text string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		s.lock.Lock()
-		at := strings.Index(s.said[s.read:], text)
-		if at >= 0 {
-			s.read += at + len(text)
-		}
-		said := s.said[s.read:]
-		s.lock.Unlock()
-		if at >= 0 {
-			return
-		}
-		require.True(s.t, time.Now().Before(deadline), "not shown: %s\n%q", text, said)
-	}
+	rest, shown := s.said.Waits(text, 90*time.Second)
+	require.True(s.t, shown, "not shown: %s\n%q", text, rest)
 }
 
 func (s *typist) press(keys string) {
@@ -292,7 +254,7 @@ func tryWatch(s *typist) {
 	s.press("q")
 	// Its status is that of the last verdict; make says so.
 	require.Error(s.t, end())
-	require.Contains(s.t, s.said, "Error 1")
+	require.Contains(s.t, s.said.String(), "Error 1")
 }
 
 func tryTestStep(s *typist) {
@@ -315,7 +277,7 @@ func tryShell(s *typist) {
 
 func tryMap(s *typist) {
 	s.type_("make map", "the page: .build/map.html", "")
-	require.Contains(s.t, s.said, "03-mount")
+	require.Contains(s.t, s.said.String(), "03-mount")
 	require.FileExists(s.t, s.dir+"/.build/map.html")
 }
 

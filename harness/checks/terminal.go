@@ -5,11 +5,14 @@ package checks
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"time"
+
+	"containers-from-scratch/harness/internal/pty"
 
 	"golang.org/x/sys/unix"
 )
@@ -93,7 +96,7 @@ var terminals = []Fact{
 		Show: func(t *Trial) {
 			run, terminal := t.StartOnTerminal("sh", "-c", "probe size; echo ready; read line; probe size")
 			run.Output("24 80\r\nready")
-			t.must(unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 132}))
+			t.must(pty.Resize(terminal, 40, 132))
 			t.type_(terminal, "\r")
 			run.Output("40 132")
 			run.Wait()
@@ -169,15 +172,9 @@ func (t *Trial) StartOnTerminal(command ...string) (*Running, *os.File) {
 }
 
 func (t *Trial) startOnTerminal(words ...string) (*Running, *os.File) {
-	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	ptmx, tty, err := pty.Open(24, 80)
 	t.must(err)
 	t.AtEnd(func() { _ = ptmx.Close() })
-	t.must(unix.IoctlSetPointerInt(int(ptmx.Fd()), unix.TIOCSPTLCK, 0))
-	number, err := unix.IoctlGetInt(int(ptmx.Fd()), unix.TIOCGPTN)
-	t.must(err)
-	t.must(unix.IoctlSetWinsize(int(ptmx.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}))
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	t.must(err)
 	defer tty.Close()
 
 	r := &Running{t: t, before: t.look(), ended: make(chan struct{})}
@@ -191,14 +188,7 @@ func (t *Trial) startOnTerminal(words ...string) (*Running, *os.File) {
 	drained := make(chan struct{})
 	go func() { // ends with EIO when nobody has the other end open any more
 		defer close(drained)
-		buffer := make([]byte, 4096)
-		for {
-			n, err := ptmx.Read(buffer)
-			_, _ = (*stdoutOf)(r).Write(buffer[:n])
-			if err != nil {
-				return
-			}
-		}
+		_, _ = io.Copy((*stdoutOf)(r), ptmx)
 	}()
 	go func() {
 		_ = r.cmd.Wait()

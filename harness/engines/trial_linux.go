@@ -10,9 +10,9 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
+
+	"containers-from-scratch/harness/internal/pty"
 
 	"golang.org/x/sys/unix"
 )
@@ -157,47 +157,23 @@ type terminal struct {
 	t     *trial
 	ptmx  *os.File
 	ended chan int // takes the status
-
-	lock sync.Mutex
-	said bytes.Buffer
+	said  pty.Screen
 }
 
 // onTerminal starts the engine's command on a terminal of 30 rows and 90
 // columns.
 func (t *trial) onTerminal(args ...string) *terminal {
-	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	t.must(err)
-	t.must(unix.IoctlSetPointerInt(int(ptmx.Fd()), unix.TIOCSPTLCK, 0))
-	number, err := unix.IoctlGetInt(int(ptmx.Fd()), unix.TIOCGPTN)
-	t.must(err)
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	t.must(err)
-	defer tty.Close()
-	on := &terminal{t: t, ptmx: ptmx, ended: make(chan int, 1)}
-	on.resize(30, 90)
-
+	on := &terminal{t: t, ended: make(chan int, 1)}
 	words := append(t.cli, args...)
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), append(t.env, "TERM=xterm")...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	t.must(cmd.Start())
+	var err error
+	on.ptmx, _, err = pty.Start(cmd, 30, 90, &on.said)
+	t.must(err)
 	t.atEnd = append(t.atEnd, func() {
 		_ = cmd.Process.Kill() // an error says that it has ended
-		ptmx.Close()
+		on.ptmx.Close()
 	})
-	go func() { // ends with EIO when nobody has the other end open any more
-		buffer := make([]byte, 4096)
-		for {
-			n, err := ptmx.Read(buffer)
-			on.lock.Lock()
-			on.said.Write(buffer[:n])
-			on.lock.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
 	go func() {
 		_ = cmd.Wait()
 		on.ended <- cmd.ProcessState.ExitCode()
@@ -207,22 +183,13 @@ func (t *trial) onTerminal(args ...string) *terminal {
 
 // resize sets the size; the kernel sends SIGWINCH.
 func (on *terminal) resize(rows, columns uint16) {
-	on.t.must(unix.IoctlSetWinsize(int(on.ptmx.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}))
+	on.t.must(pty.Resize(on.ptmx, rows, columns))
 }
 
-// read is all that the terminal has shown.
-func (on *terminal) read() string {
-	on.lock.Lock()
-	defer on.lock.Unlock()
-	return on.said.String()
-}
-
-// shows waits until the terminal has shown text.
+// shows waits until the terminal shows text, after what it has shown before.
 func (on *terminal) shows(text string) {
-	for deadline := time.Now().Add(patience); !strings.Contains(on.read(), text); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			on.t.fail("the terminal shows %q, not %q", on.read(), text)
-		}
+	if _, shown := on.said.Waits(text, patience); !shown {
+		on.t.fail("the terminal shows %q, not %q", on.said.String(), text)
 	}
 }
 
@@ -239,9 +206,9 @@ func (on *terminal) ends(status int) {
 	select {
 	case got := <-on.ended:
 		if got != status {
-			on.t.fail("on a terminal: status %d, not %d: %q", got, status, on.read())
+			on.t.fail("on a terminal: status %d, not %d: %q", got, status, on.said.String())
 		}
 	case <-time.After(patience):
-		on.t.fail("on a terminal: does not end: %q", on.read())
+		on.t.fail("on a terminal: does not end: %q", on.said.String())
 	}
 }

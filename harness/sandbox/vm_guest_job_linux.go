@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"containers-from-scratch/harness/internal/pty"
 	"containers-from-scratch/harness/probe"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,7 @@ type guest struct {
 	input  chan struct{}  // closed when the last job's stdin was read to its end
 
 	mu  sync.Mutex
-	tty int // the running job's terminal, its master end; -1 is none
+	tty *os.File // the running job's terminal, its master end
 }
 
 // serve runs jobs until the machine fails. The host then has a second to read
@@ -100,7 +101,7 @@ func (g *guest) runJob(job *vmJob) (status int, err error) {
 		return 0, fmt.Errorf("make the job's streams: %w", err)
 	}
 	status, err = runAsInit(cmd)
-	g.setTTY(-1)
+	g.setTTY(nil)
 	s.end()
 
 	errs := &frameWriter{w: g.ports["err"]}
@@ -165,38 +166,24 @@ func (s *guestStreams) pipes(g *guest, cmd *exec.Cmd, stdin bool) error {
 // terminal gives cmd a pseudoterminal of its own, see pty(7), that the host's
 // terminal is joined to.
 func (s *guestStreams) terminal(g *guest, cmd *exec.Cmd, size vmSize) error {
-	// Not blocking, so that closing it ends the copying of stdin.
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return fmt.Errorf("open /dev/ptmx: %w", err)
-	}
-	master := os.NewFile(uintptr(fd), "/dev/ptmx")
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		return fmt.Errorf("ask for the terminal's number: %w", err)
-	}
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		return fmt.Errorf("unlock the terminal: %w", err)
-	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	ptmx, tty, err := pty.Open(size.Rows, size.Cols)
 	if err != nil {
 		return err
 	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.SysProcAttr.Setctty = true
-	s.theirs = append(s.theirs, slave)
-	s.copyOut(g.ports["out"], master)
-	g.copyIn(master)
-	g.setTTY(fd)
-	g.resize(size)
+	s.theirs = append(s.theirs, tty)
+	s.copyOut(g.ports["out"], ptmx)
+	g.copyIn(ptmx)
+	g.setTTY(ptmx)
 	return nil
 }
 
 // setTTY says which terminal resize is for.
-func (g *guest) setTTY(fd int) {
+func (g *guest) setTTY(ptmx *os.File) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.tty = fd
+	g.tty = ptmx
 }
 
 // copyOut copies a stream to the host. A pipe ends with end-of-file, a
@@ -225,8 +212,8 @@ func (g *guest) copyIn(w *os.File) {
 func (g *guest) resize(size vmSize) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.tty >= 0 {
-		_ = unix.IoctlSetWinsize(g.tty, unix.TIOCSWINSZ, &unix.Winsize{Row: size.Rows, Col: size.Cols})
+	if g.tty != nil {
+		_ = pty.Resize(g.tty, size.Rows, size.Cols)
 	}
 }
 

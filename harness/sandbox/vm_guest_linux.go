@@ -331,7 +331,7 @@ func openPort(dev string) (*os.File, error) {
 
 // newGuest prepares for jobs and tells the host.
 func newGuest(ports map[string]*os.File, cgroup string) (*guest, error) {
-	g := &guest{ports: ports, cgroup: cgroup, jobs: make(chan *vmJob), tty: -1, say: json.NewEncoder(ports["ctl"])}
+	g := &guest{ports: ports, cgroup: cgroup, jobs: make(chan *vmJob), say: json.NewEncoder(ports["ctl"])}
 	mounts, err := mountIDs()
 	if err != nil {
 		return nil, err

@@ -2,17 +2,20 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"containers-from-scratch/harness/internal/pty"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -69,54 +72,29 @@ func fakeCourse(dir string) Course {
 
 // A session is the loop on a terminal.
 type session struct {
-	t    *testing.T
-	dir  string
-	ptmx *os.File
-	cmd  *exec.Cmd
-
-	lock  sync.Mutex
-	said  string
-	read  int           // how much of it expect has passed
-	ended chan struct{} // closed when nobody has the terminal any more
+	t     *testing.T
+	dir   string
+	cmd   *exec.Cmd
+	ptmx  *os.File
+	said  pty.Screen
+	ended <-chan struct{} // closed when nobody has the terminal any more
 }
 
 // startSession starts the loop on a terminal of so many columns.
 func startSession(t *testing.T, columns uint16, program string, env ...string) *session {
-	s := &session{t: t, dir: filepath.Join(t.TempDir(), "work"), ended: make(chan struct{})}
+	s := &session{t: t, dir: filepath.Join(t.TempDir(), "work")}
 	require.NoError(t, os.Mkdir(s.dir, 0o755))
 	s.save(program)
-	var err error
-	s.ptmx, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Skip("this machine gives no terminal: ", err)
-	}
-	t.Cleanup(func() { _ = s.ptmx.Close() })
-	require.NoError(t, unix.IoctlSetPointerInt(int(s.ptmx.Fd()), unix.TIOCSPTLCK, 0))
-	number, err := unix.IoctlGetInt(int(s.ptmx.Fd()), unix.TIOCGPTN)
-	require.NoError(t, err)
-	s.resize(columns)
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	require.NoError(t, err)
-	defer tty.Close()
 	s.cmd = exec.Command(os.Args[0])
 	s.cmd.Env = append(os.Environ(), append([]string{"TERM=xterm", childDir + "=" + s.dir}, env...)...)
-	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = tty, tty, tty
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	require.NoError(t, s.cmd.Start())
+	var err error
+	s.ptmx, s.ended, err = pty.Start(s.cmd, 24, columns, &s.said)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("this machine gives no terminal: ", err)
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.ptmx.Close() })
 	t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
-	go func() {
-		defer close(s.ended)
-		buffer := make([]byte, 4096)
-		for {
-			n, err := s.ptmx.Read(buffer)
-			s.lock.Lock()
-			s.said += string(buffer[:n])
-			s.lock.Unlock()
-			if err != nil { // EIO: nobody has the other end
-				return
-			}
-		}
-	}()
 	return s
 }
 
@@ -130,37 +108,19 @@ func (s *session) press(keys string) {
 }
 
 func (s *session) resize(columns uint16) {
-	require.NoError(s.t, unix.IoctlSetWinsize(int(s.ptmx.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}))
+	require.NoError(s.t, pty.Resize(s.ptmx, 24, columns))
 }
 
 // expect waits until the screen shows text, after what was expected before.
 func (s *session) expect(text string) {
 	s.t.Helper()
-	deadline := time.After(10 * time.Second)
-	for tick := time.NewTicker(5 * time.Millisecond); ; {
-		s.lock.Lock()
-		at := strings.Index(s.said[s.read:], text)
-		if at >= 0 {
-			s.read += at + len(text)
-		}
-		said := s.said[s.read:]
-		s.lock.Unlock()
-		if at >= 0 {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			require.Fail(s.t, "not shown: "+text, "%q", said)
-		}
-	}
+	rest, shown := s.said.Waits(text, 10*time.Second)
+	require.True(s.t, shown, "not shown: %s\n%q", text, rest)
 }
 
 // all is what was ever shown, without what moves the cursor and clears.
 func (s *session) all() string {
-	s.lock.Lock()
-	defer s.lock.Unlock()
-	return regexp.MustCompile(`\x1b\[[0-9]*[HJK]`).ReplaceAllString(s.said, "\n")
+	return regexp.MustCompile(`\x1b\[[0-9]*[HJK]`).ReplaceAllString(s.said.String(), "\n")
 }
 
 // mode is the terminal's.
