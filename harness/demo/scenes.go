@@ -62,7 +62,7 @@ var Scenes = map[int]Scene{
 		{"04-cgroup", "Root of step 04 is root. The attack:", "cat /secret", "for root only"},
 		{"05-user", "Step 05, the same attack:", "cat /secret 2>/dev/null || echo refused", "refused"},
 		{"05-user", "Yet it is root here.", "sleep 5555 & id -u", "0"},
-		{Host, "The proof: what the host calls it.", "for p in $(grep -ls 5555 /proc/[0-9]*/cmdline); do grep Uid ${p%cmdline}status; done 2>/dev/null | cut -f 2", "100000"},
+		{Host, "The proof: what the host calls it.", "until p=$(grep -ls '555[5]' /proc/[0-9]*/cmdline); [ -n \"$p\" ]; do :; done; grep Uid ${p%cmdline}status | cut -f 2", "100000"},
 		{Host, "", "rm /secret", ""},
 	}},
 	6: {"a network of its own", []Line{
@@ -77,6 +77,6 @@ var Scenes = map[int]Scene{
 		{"06-net", "In step 06 root asks the kernel for what it likes. The attack:", "mount -t tmpfs none /mnt 2>/dev/null && echo mounted || echo refused", "mounted"},
 		{"07-final", "Step 07, the same attack:", "mount -t tmpfs none /mnt 2>/dev/null && echo mounted || echo refused", "refused"},
 		{"07-final", "", "sleep 4444 & id -u", "0"},
-		{Host, "The proof: no new privileges, and a filter of system calls.", "for p in $(grep -ls 4444 /proc/[0-9]*/cmdline); do grep -E 'NoNewPrivs|Seccomp:' ${p%cmdline}status; done 2>/dev/null | cut -f 2", "1\n2"},
+		{Host, "The proof: no new privileges, and a filter of system calls.", "until p=$(grep -ls '444[4]' /proc/[0-9]*/cmdline); [ -n \"$p\" ]; do :; done; grep -E 'NoNewPrivs|Seccomp:' ${p%cmdline}status | cut -f 2", "1\n2"},
 	}},
 }
