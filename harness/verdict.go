@@ -557,8 +557,9 @@ func (t *tally) checkSkips(prefix string) error {
 		return broke(err)
 	}
 	var want, missing, unlisted []string
+	sandboxes := []string{t.sandbox, t.sandbox + "/" + filepath.Base(buildDir(spec().Arch))}
 	for line := range strings.Lines(string(list)) {
-		if fields := strings.SplitN(line, " | ", 3); fields[0] == t.sandbox && strings.HasPrefix(fields[1], prefix) {
+		if fields := strings.SplitN(line, " | ", 3); slices.Contains(sandboxes, fields[0]) && strings.HasPrefix(fields[1], prefix) {
 			want = append(want, fields[1])
 		}
 	}

@@ -88,6 +88,12 @@ func TestUnlistedSkipsAreWrong(t *testing.T) {
 	require.NoError(t, user.checkSkips(""))
 	require.Error(t, (&tally{sandbox: "user"}).checkSkips(""), "a listed skip that did not happen")
 	require.Error(t, (&tally{sandbox: "vm", skips: user.skips}).checkSkips(""), "an unlisted skip")
+
+	arm := tally{sandbox: "vm", skips: []failure{{name: "TestSeccompClosesOtherABIs"}}}
+	t.Setenv("ARCH", "amd64")
+	require.Error(t, arm.checkSkips(""), "it is listed for arm64")
+	t.Setenv("ARCH", "arm64")
+	require.NoError(t, arm.checkSkips(""))
 }
 
 // TestSharesAddUp deals one run's tests out to two machines.
