@@ -29,7 +29,7 @@ func explain(err error) error {
 		return fmt.Errorf("%w (part of /proc is covered: in Docker, --security-opt systempaths=unconfined)", err)
 	}
 	// Init has all that run could have, and a root that is closed is another's.
-	if !refused || os.Getpid() == 1 || strings.HasPrefix(err.Error(), "enter") {
+	if !refused || os.Args[1] == "init" || strings.HasPrefix(err.Error(), "enter") {
 		return err
 	}
 	for _, s := range settings {

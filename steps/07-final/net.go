@@ -86,8 +86,8 @@ func freeSubnet(bridge netlink.Link) ([]netlink.Addr, error) {
 	for second := byte(30); err == nil && second >= 16; second-- {
 		subnet := &net.IPNet{IP: net.IPv4(172, second, 0, 1).To4(), Mask: net.CIDRMask(16, 32)}
 		if !slices.ContainsFunc(routes, func(r netlink.Route) bool {
-			size, _ := r.Dst.Mask.Size() // 0 is the default route
-			return size > 0 && r.LinkIndex != bridge.Attrs().Index && (r.Dst.Contains(subnet.IP) || subnet.Contains(r.Dst.IP))
+			size, _ := r.Dst.Mask.Size() // 0 is the default route, 1 the half of it that a VPN sets
+			return size > 1 && r.LinkIndex != bridge.Attrs().Index && (r.Dst.Contains(subnet.IP) || subnet.Contains(r.Dst.IP))
 		}) {
 			return []netlink.Addr{{IPNet: subnet}}, nil
 		}
