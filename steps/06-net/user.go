@@ -103,11 +103,13 @@ func prepareRootfs() error {
 		if err := mount(".", merged, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 			return err
 		}
-		readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-		if err := unix.MountSetattr(unix.AT_FDCWD, merged, unix.AT_RECURSIVE, &readOnly); err != nil {
+		if err := unix.MountSetattr(unix.AT_FDCWD, merged, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
 			return fmt.Errorf("make %s read-only: %w", merged, err)
 		}
-		return os.Chdir(merged)
+		// The container's own mounts come on top, and can be taken off again:
+		// below them must not be the host's processes and devices.
+		return errors.Join(mount("tmpfs", merged+"/proc", "tmpfs", unix.MS_RDONLY, ""),
+			mount("tmpfs", merged+"/dev", "tmpfs", unix.MS_RDONLY, ""), os.Chdir(merged))
 	}
 	if err == nil && privileged() {
 		return handOver()
