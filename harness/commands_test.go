@@ -207,7 +207,7 @@ func (s *typist) start(line string) (end func() error) {
 // expect waits until the terminal shows text, after what was expected before.
 func (s *typist) expect(text string) {
 	s.t.Helper()
-	rest, shown := s.said.Waits(text, 90*time.Second)
+	rest, shown := s.said.Await(text, 90*time.Second)
 	require.True(s.t, shown, "not shown: %s\n%q", text, rest)
 }
 

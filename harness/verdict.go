@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -557,7 +558,7 @@ func (t *tally) checkSkips(prefix string) error {
 		return broke(err)
 	}
 	var want, missing, unlisted []string
-	sandboxes := []string{t.sandbox, t.sandbox + "/" + filepath.Base(buildDir(spec().Arch))}
+	sandboxes := []string{t.sandbox, t.sandbox + "/" + cmp.Or(spec().Arch, runtime.GOARCH)}
 	for line := range strings.Lines(string(list)) {
 		if fields := strings.SplitN(line, " | ", 3); slices.Contains(sandboxes, fields[0]) && strings.HasPrefix(fields[1], prefix) {
 			want = append(want, fields[1])

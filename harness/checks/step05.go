@@ -96,16 +96,33 @@ var step05 = []Fact{
 			"05-user/user.go rerun", "05-user/main.go run"},
 		Read: "mount_namespaces(7), mount_setattr(2)",
 		Show: func(t *Trial) {
-			for _, user := range []int{0, 1000} {
-				mine := t.HostFile("/box/mine")
-				t.must(os.Chown(mine, user, user))
-				r := t.startAs(user, nil, "sh", "-c", "probe remount /; probe read "+mine+"; probe write "+mine+" poison").Wait()
+			t.HostMount("/mnt") // where only an ordinary user's root shows mounts
+			for _, place := range []struct {
+				user       int
+				mount, dir string
+			}{{0, "/", "/box"}, {1000, "/", "/box"}, {1000, "/mnt", "/mnt"}} {
+				mine := t.HostFile(place.dir + "/mine")
+				t.must(os.Chown(mine, place.user, place.user))
+				r := t.startAs(place.user, nil, "sh", "-c", "probe remount "+place.mount+"; probe read "+mine+"; probe write "+mine+" poison").Wait()
 				t.Expect("a secret of the host", r.Stdout)
 				t.ExpectStatus(1, r)
 				content, err := os.ReadFile(mine)
 				t.must(err)
 				t.Expect("a secret of the host", string(content))
 			}
+		},
+	},
+	{
+		Claim:   "below an ordinary user's mounts is nothing of the host",
+		Holds:   "-----+",
+		Because: "what a container mounts itself it may take off again; only what came from a more privileged user namespace is locked",
+		LookAt:  "what lies below the container's proc and dev",
+		Ours:    []string{"05-user/user.go prepareRootfs", "05-user/user.go unlockRootfs"},
+		Read:    "mount_namespaces(7)",
+		Show: func(t *Trial) {
+			device, process := t.HostFile("/dev/of-the-host"), fmt.Sprintf("/proc/%d/comm", os.Getpid())
+			r := t.startAs(ordinary(), nil, "sh", "-c", fmt.Sprintf("probe uncover /dev /proc; probe read %s %s; echo tried", device, process)).Wait()
+			t.Expect("tried", r.Stdout)
 		},
 	},
 	{

@@ -163,7 +163,7 @@ var step06 = []Fact{
 		Show: func(t *Trial) {
 			first := t.network()
 			foreign := []string{first.subnet}
-			if !t.others() { // half of the default route, as a VPN has it, takes no subnet
+			if !t.others() { // half of the default route, as a VPN has it: a lesson asks for no word about it
 				foreign = append(foreign, "128.0.0.0/1")
 			}
 			t.foreignBridge("foreign0", foreign...)

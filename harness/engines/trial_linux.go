@@ -188,7 +188,7 @@ func (on *terminal) resize(rows, columns uint16) {
 
 // shows waits until the terminal shows text, after what it has shown before.
 func (on *terminal) shows(text string) {
-	if _, shown := on.said.Waits(text, patience); !shown {
+	if _, shown := on.said.Await(text, patience); !shown {
 		on.t.fail("the terminal shows %q, not %q", on.said.String(), text)
 	}
 }

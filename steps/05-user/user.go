@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -93,22 +94,21 @@ func prepareRootfs() error {
 		return err
 	}
 	err := mountRootfs()
-	if errors.Is(err, unix.EINVAL) {
+	if errors.Is(err, unix.EINVAL) && !privileged() {
 		// An ordinary user's copy is locked too. An overlay would show what the
 		// mounts below / cover: he gets / with them, to read.
-		if err := unlessOrdinary("writable root", err); err != nil {
-			return err
-		}
+		unlessOrdinary("writable root", err)
 		merged := staging + "/merged"
 		if err := mount(".", merged, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 			return err
 		}
-		if err := unix.MountSetattr(unix.AT_FDCWD, merged, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+		readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(unix.AT_FDCWD, merged, unix.AT_RECURSIVE, &readOnly); err != nil {
 			return fmt.Errorf("make %s read-only: %w", merged, err)
 		}
 		// The container's own mounts come on top, and can be taken off again:
 		// below them must not be the host's processes and devices.
-		return errors.Join(mount("tmpfs", merged+"/proc", "tmpfs", unix.MS_RDONLY, ""),
+		return cmp.Or(mount("tmpfs", merged+"/proc", "tmpfs", unix.MS_RDONLY, ""),
 			mount("tmpfs", merged+"/dev", "tmpfs", unix.MS_RDONLY, ""), os.Chdir(merged))
 	}
 	if err == nil && privileged() {

@@ -51,6 +51,7 @@ var verbs = map[string]func(args []string) error{
 	"write":        write,        // FILE TEXT
 	"covered":      covered,      // FILE TEXT PROG [ARG...]: run PROG where FILE, in a directory of its own, holds TEXT
 	"remount":      remount,      // DIR: make the mount on DIR writable
+	"uncover":      uncover,      // DIR...: take off all mounts on each DIR
 	"rights":       rights,       // print what it may do of what only the host's root may
 	"stay":         stay,         // TOKEN: print what it sees, stay until stdin ends
 	"suid":         suid,         // make the file on stdin set-user-ID

@@ -107,6 +107,16 @@ func remount(args []string) error {
 	return unix.Mount("none", args[0], "", unix.MS_REMOUNT|unix.MS_BIND, "")
 }
 
+// uncover takes off the mounts on directories, with those below them, down to one
+// that cannot be taken off.
+func uncover(args []string) error {
+	for _, dir := range args {
+		for unix.Unmount(dir, unix.MNT_DETACH) == nil {
+		}
+	}
+	return nil
+}
+
 // suid makes the file on stdin a program that runs as its owner.
 func suid([]string) error { return unix.Fchmod(0, 0o4755) }
 

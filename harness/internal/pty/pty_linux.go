@@ -92,10 +92,10 @@ func Start(cmd *exec.Cmd, rows, columns uint16, screen io.Writer) (ptmx *os.File
 type Screen struct {
 	lock sync.Mutex
 	said []byte
-	read int // how much of it Waits has passed
+	read int // how much of it Await has passed
 }
 
-// Write adds to it; it fails never.
+// Write adds to it; it never fails.
 func (s *Screen) Write(p []byte) (int, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
@@ -110,9 +110,9 @@ func (s *Screen) String() string {
 	return string(s.said)
 }
 
-// Waits waits until the screen shows text after what it waited for before. If it
+// Await waits until the screen shows text after what was awaited before. If it
 // does not in time, rest is what it shows there instead.
-func (s *Screen) Waits(text string, patience time.Duration) (rest string, shown bool) {
+func (s *Screen) Await(text string, patience time.Duration) (rest string, shown bool) {
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		if rest, shown = s.pass(text); shown || time.Now().After(deadline) {
 			return rest, shown
