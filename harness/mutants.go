@@ -185,7 +185,11 @@ func (r *mutantRun) try(n int) error {
 		if _, tried := r.results[i]; tried && r.results[i].How != mutants.Survived || step < stage.from {
 			continue
 		}
-		if <-r.builds[i].ended; r.builds[i].err == nil && r.builds[i].refused != "" {
+		<-r.builds[i].ended
+		switch b := r.builds[i]; {
+		case b.err != nil:
+			return broke(fmt.Errorf("build a mutant of %s: %w", m.Place(), b.err))
+		case b.refused != "":
 			continue
 		}
 		jobs = append(jobs, i)

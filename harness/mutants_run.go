@@ -78,9 +78,6 @@ func (m *mutantMachine) mutants(indices []int) error {
 	var jobs []mutants.Job
 	files := map[string]string{}
 	for _, i := range indices {
-		if b := &m.run.builds[i]; b.err != nil {
-			return broke(fmt.Errorf("build a mutant of %s: %w", m.run.all[i].Place(), b.err))
-		}
 		job := m.run.job(i, m.run.stages[m.stage])
 		files[job.Program] = m.run.builder.Executable(m.run.all[i])
 		jobs = append(jobs, job)

@@ -128,6 +128,47 @@ func TestWhatDoesNotCompileIsSaid(t *testing.T) {
 	}
 }
 
+func TestOnlyTheCompilersWordIsKept(t *testing.T) {
+	steps := module(t, map[string]map[string]string{"01-toy": {"toy.go": toy}})
+	m := Mutant{Step: "01-toy", File: "toy.go", source: []byte("package main\n\nimport _ \"example.com/missing\"\n\nfunc main() {}\n")}
+	b := &Builder{Module: filepath.Dir(steps), Steps: steps, Dir: t.TempDir()}
+	t.Setenv("GOPROXY", "off")
+	for range 2 {
+		_, err := b.Build(m)
+		require.ErrorContains(t, err, "example.com/missing")
+		require.Empty(t, names(t, b.Dir))
+	}
+}
+
+func TestCompileErrors(t *testing.T) {
+	for said, want := range map[string]bool{
+		"# toy/steps/01-toy\n.build/mutants/01-toy-6d.half.go:6:1: missing return": true,
+		"# toy/steps/01-toy\na dir/x.go:7:3: too many arguments in call to f\n" +
+			"\thave (number, number)\n\twant ()\nsteps/01-toy/y.go:2:20: undefined: x\ntoo many errors": true,
+		"": false,
+		"# toy/steps/01-toy\n/usr/local/go/pkg/tool/linux_amd64/link: mapping output file failed: no space left on device":           false,
+		"# toy/steps/01-toy\n/usr/local/go/pkg/tool/linux_amd64/compile: signal: killed":                                             false,
+		"# toy/steps/01-toy\nx.go:6:1: missing return\ngo: failed to trim cache: no space left on device":                            false,
+		"# toy/steps/02-toy\nx.go:6:1: missing return":                                                                               false,
+		"# github.com/vishvananda/netlink\n../netlink/addr.go:6:1: missing return":                                                   false,
+		"steps/01-toy/toy.go:3:8: no required module provides package example.com/missing; to add it:\n\tgo get example.com/missing": false,
+		"failed to initialize build cache at /dev/null/x: mkdir /dev/null: not a directory":                                          false,
+	} {
+		require.Equal(t, want, isCompileError(said, "01-toy"), said)
+	}
+}
+
+// names are those of the files in a directory.
+func names(t *testing.T, dir string) (list []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
+}
+
 func TestFindTakesAFileWhereItFirstAppears(t *testing.T) {
 	const carried = "package main\n\nfunc carried() { println() }\n"
 	first := "package main\n\nfunc main() {\n\tcarried()\n}\n"
