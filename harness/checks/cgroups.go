@@ -27,6 +27,21 @@ func hierarchyOf(controller string) (h hierarchy, found bool) {
 	return hierarchy{}, false
 }
 
+// cgroupWithout makes a cgroup, for the length of the trial, that has all the
+// controllers of a v2 hierarchy but one, and no processes.
+func (t *Trial) cgroupWithout(controller string, h hierarchy) string {
+	shared := filepath.Join(h.Root, "without-"+controller)
+	t.must(os.MkdirAll(shared+"/some", 0o755))
+	t.AtEnd(func() { _ = os.Remove(shared + "/some"); _ = os.Remove(shared) })
+	for _, other := range h.Controllers {
+		t.must(os.WriteFile(h.Root+"/cgroup.subtree_control", []byte("+"+other), 0))
+		if other != controller {
+			t.must(os.WriteFile(shared+"/cgroup.subtree_control", []byte("+"+other), 0))
+		}
+	}
+	return shared + "/some"
+}
+
 // cgroups are the directory of a process's cgroup in a hierarchy, and those
 // above it: what each allows, none below can exceed.
 func (h hierarchy) cgroups(pid int) (dirs []string) {

@@ -172,6 +172,20 @@ func (t *Trial) foreignBridge(name string, subnets ...string) {
 	}
 }
 
+// readdress gives an interface one address instead of those that it has.
+func (t *Trial) readdress(name, address string) {
+	link, err := netlink.LinkByName(name)
+	t.must(err)
+	old, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	t.must(err)
+	for _, a := range old {
+		t.must(netlink.AddrDel(link, &a))
+	}
+	a, err := netlink.ParseAddr(address)
+	t.must(err)
+	t.must(netlink.AddrAdd(link, a))
+}
+
 // ExpectNetwork expects lo and eth0, up, and a way to everywhere.
 func (t *Trial) ExpectNetwork(r probe.Report) {
 	var interfaces, everywhere []string

@@ -220,9 +220,13 @@ var step04 = []Fact{
 		Read:    "cgroups(7), proc_pid_mountinfo(5)",
 		Show: func(t *Trial) {
 			for _, controller := range []string{"memory", "pids", "cpu"} {
-				r := t.Launch("", "/probe", "uncontrolled", controller, t.Program.Path, "run", "/probe", "args", "it", "ran")
+				root, instead := "", ""
+				if h, _ := hierarchyOf(controller); h.V2 {
+					root, instead = h.Root, t.cgroupWithout(controller, h)
+				}
+				r := t.Launch("", "/probe", "uncontrolled", controller, root, instead, t.Program.Path, "run", "/probe", "args", "it", "ran")
 				t.ExpectRefusal(r)
-				t.ExpectThat(strings.Contains(r.Stderr, "mount"), "a command that mounts it", r.Stderr)
+				t.ExpectThat(strings.Contains(r.Stderr, controller) && strings.Contains(r.Stderr, "mount"), controller+", and a command that mounts it", r.Stderr)
 			}
 		},
 	},

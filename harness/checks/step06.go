@@ -171,7 +171,20 @@ var step06 = []Fact{
 			second.end()
 			t.ExpectThat(second.subnet != first.subnet, "another subnet than "+first.subnet, second.subnet)
 			unplug("foreign0") // who shares a bridge shares its subnet, also if another is free again
-			t.Expect(second.subnet, t.network().subnet)
+			third := t.network()
+			t.Expect(second.subnet, third.subnet)
+			if !t.others() && !oneUser() { // a way to a part of it that came later, as a VPN's
+				fourth := t.Serve()
+				fourth.end()
+				t.foreignBridge("foreign2", strings.Replace(fourth.subnet, ".0.0/16", ".9.0/24", 1))
+				r := t.Run("probe", "args", "it", "ran")
+				t.ExpectRefusal(r)
+				const mend = "ip address flush dev cfs0; ip address add 10.200.0.1/16 dev cfs0"
+				t.ExpectThat(strings.Contains(r.Stderr, "("+mend+")"), mend, r.Stderr)
+				t.readdress(fourth.bridge, "10.200.0.1/16") // as it was told to
+				t.Expect("10.200.0.0/16", t.network().subnet)
+				unplug("foreign2")
+			}
 			t.foreignBridge("foreign1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 			if !oneUser() { // else it is an ordinary user's, and a warning
 				t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))

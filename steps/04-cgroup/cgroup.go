@@ -24,8 +24,6 @@ var limits = []struct{ controller, file, value, fileV1, valueV1 string }{
 	{"cpu", "cpu.max", "50000 100000", "cpu.cfs_quota_us", "50000"}, // of 100,000 µs
 }
 
-const noController = "no controller %s (mount -t cgroup2 cgroup2 /sys/fs/cgroup; for memory, boot with cgroup_enable=memory)"
-
 // A cgroup is the container's directory in each hierarchy: v2 has one for all
 // controllers, v1 one for each or two.
 type cgroup []string
@@ -72,16 +70,16 @@ func hierarchy(controller string) (root string, v2 bool, err error) {
 	for line := range strings.Lines(string(mounts)) {
 		// 36 25 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
 		f := strings.Fields(line)
-		root, fstype, options := f[4], f[len(f)-3], f[len(f)-1]
-		controllers, _ := os.ReadFile(root + "/cgroup.controllers")
-		if fstype == "cgroup2" && slices.Contains(strings.Fields(string(controllers)), controller) {
-			return root, true, nil
+		root, fstype, controllers := f[4], f[len(f)-3], strings.Split(f[len(f)-1], ",")
+		if fstype == "cgroup2" {
+			file, _ := os.ReadFile(root + "/cgroup.controllers")
+			controllers = strings.Fields(string(file))
 		}
-		if fstype == "cgroup" && slices.Contains(strings.Split(options, ","), controller) {
-			return root, false, nil
+		if strings.HasPrefix(fstype, "cgroup") && slices.Contains(controllers, controller) {
+			return root, fstype == "cgroup2", nil
 		}
 	}
-	return "", false, cmp.Or(err, fmt.Errorf(noController, controller))
+	return "", false, cmp.Or(err, fmt.Errorf("no controller %s (boot with cgroup_enable=%[1]s; where no cgroups are: mount -t cgroup2 cgroup2 /sys/fs/cgroup)", controller))
 }
 
 // write writes to a file that the kernel has made. A limit whose file is not
@@ -104,6 +102,8 @@ func cgroupError(err error) error {
 		return fmt.Errorf("create cgroup: %w (mount -o remount,bind,rw %s)", err, filepath.Dir(path.Path))
 	case errors.Is(err, unix.EBUSY): // as in Docker: who has processes shares nothing out
 		return fmt.Errorf("create cgroup: %w (mkdir %[2]s/init; xargs -n1 <%[2]s/cgroup.procs >%[2]s/init/cgroup.procs)", err, filepath.Dir(path.Path))
+	case errors.Is(err, unix.ENOENT) && strings.Contains(path.Path, "sw"):
+		return fmt.Errorf("create cgroup: %w (boot with swapaccount=1)", err)
 	}
 	return fmt.Errorf("create cgroup: %w", err)
 }
@@ -125,8 +125,5 @@ func (c cgroup) remove(err *error) {
 // hideCgroup makes the cgroup of init the root of all that it sees of cgroups,
 // see cgroup_namespaces(7). Call it in the cgroup: after awaitRelease.
 func hideCgroup() error {
-	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
-		return fmt.Errorf("create cgroup namespace: %w", err)
-	}
-	return nil
+	return os.NewSyscallError("create cgroup namespace", unix.Unshare(unix.CLONE_NEWCGROUP))
 }

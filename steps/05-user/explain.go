@@ -6,25 +6,28 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // settings are those of a machine that keep ordinary users, or all, from user
-// namespaces.
+// namespaces: files below /proc, and what they then say. The first is missing
+// then: the kernel was built without.
 var settings = []struct {
 	file, value, hint string
 	forRoot           bool
 }{
-	{"kernel/apparmor_restrict_unprivileged_userns", "1\n", "AppArmor: sysctl kernel.apparmor_restrict_unprivileged_userns=0", false},
-	{"kernel/unprivileged_userns_clone", "0\n", "sysctl kernel.unprivileged_userns_clone=1", false},
-	{"user/max_user_namespaces", "0\n", "sysctl user.max_user_namespaces=10000", true},
+	{"self/uid_map", "", "grep CONFIG_USER_NS /boot/config-$(uname -r)", true},
+	{"sys/kernel/apparmor_restrict_unprivileged_userns", "1\n", "sysctl kernel.apparmor_restrict_unprivileged_userns=0", false},
+	{"sys/kernel/unprivileged_userns_clone", "0\n", "sysctl kernel.unprivileged_userns_clone=1", false},
+	{"sys/user/max_user_namespaces", "0\n", "sysctl user.max_user_namespaces=10000", true},
 }
 
 // explain adds to a refusal what on this machine may be behind it.
 func explain(err error) error {
-	refused := errors.Is(err, os.ErrPermission) || errors.Is(err, unix.ENOSPC)
+	refused := slices.ContainsFunc([]error{os.ErrPermission, unix.ENOSPC, unix.EINVAL}, func(e error) bool { return errors.Is(err, e) })
 	if refused && strings.HasPrefix(err.Error(), "mount proc") {
 		return fmt.Errorf("%w (part of /proc is covered: in Docker, --security-opt systempaths=unconfined)", err)
 	}
@@ -33,9 +36,12 @@ func explain(err error) error {
 		return err
 	}
 	for _, s := range settings {
-		if value, _ := os.ReadFile("/proc/sys/" + s.file); string(value) == s.value && (s.forRoot || !privileged()) {
-			return fmt.Errorf("%w (%s)", err, s.hint)
+		if value, _ := os.ReadFile("/proc/" + s.file); string(value) == s.value && (s.forRoot || !privileged()) {
+			return fmt.Errorf("%w (%s%s)", err, map[bool]string{false: "sudo "}[privileged()], s.hint)
 		}
+	}
+	if os.Args[1] == "rerun" { // root of its user namespace: what it lacks, no sudo gives
+		return fmt.Errorf("%w (by a security module, see dmesg, or Linux before 5.12)", err)
 	}
 	return fmt.Errorf("%w%s", err, hint(err))
 }

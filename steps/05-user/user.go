@@ -55,7 +55,6 @@ func asRoot(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 // namespace of his own he may mount: there run runs again, and all goes on as
 // for root.
 func runAsRoot(command []string) (status int, err error) {
-	unlessOrdinary("ids but 0", errors.New("an ordinary user may map only his own"))
 	interrupts := make(chan os.Signal, 16)
 	if !signal.Ignored(unix.SIGINT) {
 		signal.Notify(interrupts, unix.SIGINT)
@@ -103,38 +102,39 @@ func prepareRootfs() error {
 			return err
 		}
 		readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-		if err := unix.MountSetattr(unix.AT_FDCWD, merged, unix.AT_RECURSIVE, &readOnly); err != nil {
-			return fmt.Errorf("make %s read-only: %w", merged, err)
-		}
-		// The container's own mounts come on top, and can be taken off again:
-		// below them must not be the host's processes and devices.
-		return cmp.Or(mount("tmpfs", merged+"/proc", "tmpfs", unix.MS_RDONLY, ""),
-			mount("tmpfs", merged+"/dev", "tmpfs", unix.MS_RDONLY, ""), os.Chdir(merged))
+		err = cmp.Or(
+			os.NewSyscallError("make "+merged+" read-only", unix.MountSetattr(unix.AT_FDCWD, merged, unix.AT_RECURSIVE, &readOnly)),
+			// The container's own mounts come on top, and can be taken off
+			// again: below must not be the host's processes and devices.
+			mount("tmpfs", merged+"/proc", "tmpfs", unix.MS_RDONLY, ""),
+			mount("tmpfs", merged+"/dev", "tmpfs", unix.MS_RDONLY, ""),
+			os.Chdir(merged))
 	}
-	if err == nil && privileged() {
-		return handOver()
+	if err != nil {
+		return err
 	}
-	return err
+	return handOver()
 }
 
 // handOver gives the container's root what it needs of ours: / and, where they
 // are pipes, the standard streams. It could not open /dev/stdout otherwise; who
 // else could is kept from /proc/PID/fd, see proc_pid_fd(5).
 func handOver() error {
+	if !privileged() { // the container's root is who we are
+		return unlessOrdinary("ids but 0", errors.New("only the host's root may map others"))
+	}
 	var fs unix.Statfs_t
 	for fd := range 3 {
 		if unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PIPEFS_MAGIC {
 			unix.Fchmod(fd, 0o666)
 		}
 	}
-	return os.Chown(".", hostID, hostID)
+	return os.Chown(staging+"/merged", hostID, hostID)
 }
 
 // unlockRootfs mounts the root filesystem on itself: what is locked,
 // pivot_root(2) refuses.
 func unlockRootfs() error {
-	if err := mount(".", ".", "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return err
-	}
-	return os.Chdir(staging + "/merged")
+	merged := staging + "/merged"
+	return cmp.Or(mount(merged, merged, "", unix.MS_BIND|unix.MS_REC, ""), os.Chdir(merged))
 }

@@ -18,16 +18,16 @@ import (
 // connect lays a cable from init's network namespace to the bridge: a veth
 // pair, see veth(4). It goes with either of its ends.
 func connect(pid int) error {
-	bridge, addresses, err := createBridge()
+	bridge, address, err := createBridge()
 	// A list may have holes, and says so, when other runs' interfaces come
 	// and go while the kernel sends it.
 	for try := 1; try < 100 && errors.Is(err, netlink.ErrDumpInterrupted); try++ {
-		bridge, addresses, err = createBridge()
+		bridge, address, err = createBridge()
 	}
 	if err != nil {
 		return fmt.Errorf("create bridge cfs0: %w", err)
 	}
-	ip := addresses[0].IP.To4()
+	ip := address.IP.To4()
 	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth0", PeerNamespace: netlink.NsPid(pid)}
 	veth.MasterIndex = bridge.Attrs().Index
 	// The host's end is named after the container's address: since no name is
@@ -54,62 +54,65 @@ func connect(pid int) error {
 }
 
 // createBridge makes the switch that all containers are plugged into, unless a
-// run before left it there, and returns it with the host's address, the first.
-func createBridge() (bridge netlink.Link, addresses []netlink.Addr, err error) {
+// run before left it there, and returns it with the host's address.
+func createBridge() (bridge netlink.Link, address netlink.Addr, err error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.HardwareAddr = "cfs0", net.HardwareAddr{2, 0, 'c', 'f', 's', 0} // else that of a port
 	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !errors.Is(err, unix.EEXIST) {
-		return nil, nil, err
+		return nil, address, err
 	}
 	bridge, err = netlink.LinkByName(attrs.Name)
 	if err != nil || bridge.Type() != "bridge" {
-		return nil, nil, cmp.Or(err, errors.New("the name is taken by another kind of interface"))
+		return nil, address, cmp.Or(err, errors.New("the name is taken by another kind of interface"))
 	}
-	addresses, err = netlink.AddrList(bridge, unix.AF_INET)
-	if err == nil && len(addresses) == 0 {
-		addresses, err = freeSubnet(bridge)
-	}
-	if err == nil && !strings.HasSuffix(addresses[0].IPNet.String(), ".0.1/16") {
-		err = fmt.Errorf("it has the address %v, not one like 172.30.0.1/16", addresses[0].IPNet)
+	address, err = freeSubnet(bridge)
+	if err == nil && !strings.HasSuffix(address.IPNet.String(), ".0.1/16") {
+		err = fmt.Errorf("it has the address %v, not one like 172.30.0.1/16", address.IPNet)
 	}
 	if err == nil { // two first runs at once choose the same
-		err = cmp.Or(netlink.AddrReplace(bridge, &addresses[0]), netlink.LinkSetUp(bridge))
+		err = cmp.Or(
+			os.NewSyscallError(fmt.Sprint("give it ", address), netlink.AddrReplace(bridge, &address)),
+			os.NewSyscallError("set it up", netlink.LinkSetUp(bridge)))
 	}
-	return bridge, addresses, err
+	return bridge, address, err
 }
 
-// freeSubnet returns the first address of a private subnet to which the host
-// has no route yet, in its main table.
-func freeSubnet(bridge netlink.Link) ([]netlink.Addr, error) {
-	routes, err := netlink.RouteList(nil, unix.AF_INET)
-	for second := byte(30); err == nil && second >= 16; second-- {
-		subnet := &net.IPNet{IP: net.IPv4(172, second, 0, 1).To4(), Mask: net.CIDRMask(16, 32)}
-		if !slices.ContainsFunc(routes, func(r netlink.Route) bool {
-			size, _ := r.Dst.Mask.Size() // 0 is the default route, 1 the half of it that a VPN sets
-			return size > 1 && r.LinkIndex != bridge.Attrs().Index && (r.Dst.Contains(subnet.IP) || subnet.Contains(r.Dst.IP))
-		}) {
-			return []netlink.Addr{{IPNet: subnet}}, nil
+// freeSubnet returns the bridge's address or, when it has none yet, the first of
+// a private subnet. To neither may the host have another route, in its main
+// table: the container or what is there would be out of reach.
+func freeSubnet(bridge netlink.Link) (netlink.Addr, error) {
+	addresses, err := netlink.AddrList(bridge, unix.AF_INET)
+	if len(addresses) == 0 {
+		for second := byte(30); second >= 16; second-- {
+			addresses = append(addresses, netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(172, second, 0, 1), Mask: net.CIDRMask(16, 32)}})
 		}
 	}
-	return nil, cmp.Or(err, errors.New("the host has routes to all of 172.16.0.0/12"))
+	routes, unread := netlink.RouteList(nil, unix.AF_INET)
+	err = cmp.Or(err, unread)
+	for _, a := range addresses {
+		if !slices.ContainsFunc(routes, func(r netlink.Route) bool {
+			size, _ := r.Dst.Mask.Size() // 0 is the default route, 1 the half of it that a VPN sets
+			return size > 1 && r.LinkIndex != bridge.Attrs().Index && (r.Dst.Contains(a.IP) || a.Contains(r.Dst.IP))
+		}) {
+			return a, err
+		}
+	}
+	return netlink.Addr{}, cmp.Or(err, errors.New("the host has other routes to its subnet (ip address flush dev cfs0; ip address add 10.200.0.1/16 dev cfs0)"))
 }
 
 // configureNetwork sets up what init has in its network namespace: lo, and
 // eth0, if connect could lay it. All else is reached over the bridge.
 func configureNetwork() error {
-	err := netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "lo"}})
+	err := os.NewSyscallError("set lo up", netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: "lo"}}))
 	eth0, missing := netlink.LinkByName("eth0")
 	if missing == nil {
 		ip := net.IP(eth0.Attrs().HardwareAddr[2:])
 		err = cmp.Or(err,
-			netlink.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: net.CIDRMask(16, 32)}}),
-			netlink.LinkSetUp(eth0),
-			netlink.RouteAdd(&netlink.Route{Gw: net.IPv4(ip[0], ip[1], 0, 1)}))
+			os.NewSyscallError(fmt.Sprint("give eth0 ", ip), netlink.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: net.CIDRMask(16, 32)}})),
+			os.NewSyscallError("set eth0 up", netlink.LinkSetUp(eth0)),
+			os.NewSyscallError("add default route", netlink.RouteAdd(&netlink.Route{Gw: net.IPv4(ip[0], ip[1], 0, 1)})))
 	} else if _, unlaid := errors.AsType[netlink.LinkNotFoundError](missing); !unlaid {
-		err = cmp.Or(err, missing)
+		err = cmp.Or(err, os.NewSyscallError("find eth0", missing))
 	}
-	if err != nil {
-		return fmt.Errorf("configure lo and eth0: %w", err)
-	}
-	return nil
+	return err
 }

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	noController = "no controller %s (mount -t cgroup2 cgroup2 /sys/fs/cgroup; for memory, boot with cgroup_enable=memory)"
+	noController = "no controller %s (for memory, boot with cgroup_enable=memory; where no cgroups are: mount -t cgroup2 cgroup2 /sys/fs/cgroup)"
 	noSystemd    = "systemd's cgroups are not supported: let the engine use cgroupfs (podman --cgroup-manager=cgroupfs; docker --exec-opt native.cgroupdriver=cgroupfs)"
 )
 

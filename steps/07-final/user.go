@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -96,7 +97,6 @@ func setUser(u specs.User) error {
 // namespace of his own, and of a mount namespace for it, he may mount: there
 // all goes on as for root.
 func runAsRoot() (status int, err error) {
-	warn("no ids but 0: an ordinary user may map only his own")
 	exe, err := os.Executable() // by its path: /proc/self/exe is of the host's mounts
 	if err != nil {
 		return 0, err
@@ -141,29 +141,28 @@ func prepareRootfs(mounts []specs.Mount) (dir string, err error) {
 			return "", err
 		}
 		readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-		if err := unix.MountSetattr(unix.AT_FDCWD, dir, unix.AT_RECURSIVE, &readOnly); err != nil {
-			return "", fmt.Errorf("make %s read-only: %w", dir, err)
-		}
-		return dir, nil
+		return dir, cmp.Or(
+			os.NewSyscallError("make "+dir+" read-only", unix.MountSetattr(unix.AT_FDCWD, dir, unix.AT_RECURSIVE, &readOnly)),
+			handOver())
 	}
 	if err == nil {
 		err = removeLinks(mounts)
 	}
-	if err == nil && privileged() {
-		err = handOver()
-	}
-	return dir, err
+	return dir, cmp.Or(err, handOver())
 }
 
 // handOver gives the container's root what it needs of ours: / and, where they
 // are pipes, the standard streams. It could not open /dev/stdout otherwise; who
 // else could is kept from /proc/PID/fd, see proc_pid_fd(5).
 func handOver() error {
+	if !privileged() { // the container's root is who we are
+		return unlessOrdinary("ids but 0", errors.New("only the host's root may map others"))
+	}
 	var fs unix.Statfs_t
 	for fd := range 3 {
 		if unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PIPEFS_MAGIC {
 			unix.Fchmod(fd, 0o666)
 		}
 	}
-	return os.Chown(".", hostID, hostID)
+	return os.Chown(staging+"/merged", hostID, hostID)
 }

@@ -192,21 +192,26 @@ func readonly(args []string) error {
 	return become(args)
 }
 
-// uncontrolled becomes a program that finds no mount with a controller.
+// uncontrolled becomes a program that finds no mount with the controller
+// args[0]: of v1 none is there, of v2, mounted on args[1], only the cgroup
+// args[2], which has been kept from it.
 func uncontrolled(args []string) error {
 	if err := ownMounts(0); err != nil {
 		return err
 	}
 	mounts, err := probe.Mounts()
 	for _, m := range slices.Backward(mounts) {
-		if m.Type == "cgroup2" || m.Type == "cgroup" && slices.Contains(m.Super, args[0]) {
+		if m.Type == "cgroup" && slices.Contains(m.Super, args[0]) {
 			err = errors.Join(err, unix.Unmount(m.Target, unix.MNT_DETACH))
 		}
+	}
+	if args[1] != "" {
+		err = errors.Join(err, unix.Mount(args[2], args[1], "", unix.MS_BIND, ""))
 	}
 	if err != nil {
 		return fmt.Errorf("hide the controller %s: %w", args[0], err)
 	}
-	return become(args[1:])
+	return become(args[3:])
 }
 
 // crowded becomes a program that finds itself in the root of all cgroups that

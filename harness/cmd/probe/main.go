@@ -44,7 +44,7 @@ var verbs = map[string]func(args []string) error{
 	"remove":       remove,       // FILE...: remove each FILE
 	"hostname":     hostname,     // [NAME]: set it to NAME; print it
 	"size":         size,         // print rows and columns of the terminal on stdin
-	"uncontrolled": uncontrolled, // CONTROLLER PROG [ARG...]: run PROG, which finds no such cgroup mount
+	"uncontrolled": uncontrolled, // CONTROLLER ROOT CGROUP PROG [ARG...]: run PROG, which finds no such cgroup mount, and CGROUP, if any, as ROOT
 	"unsent":       unsent,       // SIGNAL PROG [ARG...]: run PROG, which SIGSYS ends when it sends SIGNAL
 	"unshareless":  unshareless,  // PROG [ARG...]: run PROG, which gets no new namespace
 	"without":      without,      // CAPABILITY PROG [ARG...]: run PROG without it
