@@ -77,9 +77,9 @@ func createBridge() (bridge netlink.Link, address netlink.Addr, err error) {
 	return bridge, address, err
 }
 
-// freeSubnet returns the bridge's address or, when it has none yet, the first of
-// a private subnet. To neither may the host have another route, in its main
-// table: the container or what is there would be out of reach.
+// freeSubnet returns the bridge's address or, when it has none yet, the first
+// one of a private subnet. To neither may the host have another route, in its
+// main table: the container or what is there would be out of reach.
 func freeSubnet(bridge netlink.Link) (netlink.Addr, error) {
 	addresses, err := netlink.AddrList(bridge, unix.AF_INET)
 	if len(addresses) == 0 {

@@ -115,8 +115,5 @@ func (c *initHalf) pivotRoot() error {
 	if err := mount("none", ".", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return err
 	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("detach old root: %w", err)
-	}
-	return os.Chdir("/")
+	return cmp.Or(os.NewSyscallError("detach old root", unix.Unmount(".", unix.MNT_DETACH)), os.Chdir("/"))
 }
