@@ -144,8 +144,7 @@ func shell([]string) error {
 	_, err = m.run(job)
 	var died machineError
 	if errors.As(err, &died) {
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		fmt.Fprintln(os.Stderr, "the machine is gone:", first)
+		fmt.Fprintln(os.Stderr, "the machine is gone:", firstLine(err))
 		return nil
 	}
 	return err

@@ -48,7 +48,7 @@ func (r *mutantRun) report(step int, list []mutants.Survivor) error {
 	}
 	r.printScores(steps, scores, complaints)
 	if len(complaints) > 0 {
-		return wrong(fmt.Errorf("%d mutants are not as %s says", len(complaints), survivorsFile))
+		return wrong(fmt.Errorf("%s not as %s says", howMany(len(complaints), "mutant is", "mutants are"), survivorsFile))
 	}
 	return nil
 }
@@ -75,11 +75,12 @@ func (r *mutantRun) judge(i int, reason *mutants.Survivor, s *score) (complaint 
 	if result.How == mutants.Survived {
 		return fmt.Sprintf("survives %d facts: steps/%s/%s:%d\n    %s", result.Facts, m.Step, m.File, m.Line, m.ID())
 	}
-	s.noticed[r.where[i]]++
-	if result.How == mutants.Down {
+	if result.How == mutants.Down { // twice, and no fact says so by name
 		s.down++
-		fmt.Printf("%s: %s (%s: %s)\n", mutants.Down, m.ID(), result.Fact, result.Saw)
+		return fmt.Sprintf("%s, twice, %s: steps/%s/%s:%d\n    %s\n    %q %s",
+			mutants.Down, r.stages[r.where[i]].name, m.Step, m.File, m.Line, m.ID(), result.Fact, result.Saw)
 	}
+	s.noticed[r.where[i]]++
 	// The list speaks of all stages.
 	if reason != nil && !reason.ByChance() && len(r.stages) == len(mutantStages) {
 		return fmt.Sprintf("is listed and noticed now %s by %q: %s", r.stages[r.where[i]].name, result.Fact, m.ID())
@@ -93,7 +94,7 @@ func (r *mutantRun) printScores(steps []string, scores map[string]*score, compla
 	for _, stage := range r.stages {
 		noticed += fmt.Sprintf(" %10s", stage.name)
 	}
-	fmt.Printf("\n%-10s %8s%s %22s %15s %8s\n", "step", "mutants", " noticed "+noticed, "survive with a reason", "do not compile", "seconds")
+	fmt.Printf("\n%-10s %8s%s %22s %22s %15s %8s\n", "step", "mutants", " noticed "+noticed, mutants.Down, "survive with a reason", "do not compile", "seconds")
 	var sum score
 	all := 0
 	for _, name := range steps {
@@ -103,7 +104,7 @@ func (r *mutantRun) printScores(steps []string, scores map[string]*score, compla
 			noticed += fmt.Sprintf(" %10d", n)
 			here += n
 		}
-		fmt.Printf("%-10s %8d %8d%s %22d %15d %8.0f\n", name, s.made, here, noticed, s.excused, s.refused, s.seconds)
+		fmt.Printf("%-10s %8d %8d%s %22d %22d %15d %8.0f\n", name, s.made, here, noticed, s.down, s.excused, s.refused, s.seconds)
 		sum.made, all, sum.down = sum.made+s.made, all+here, sum.down+s.down
 		sum.excused, sum.refused = sum.excused+s.excused, sum.refused+s.refused
 	}
@@ -113,7 +114,7 @@ func (r *mutantRun) printScores(steps []string, scores map[string]*score, compla
 	}
 	line := fmt.Sprintf("mutants: %d made, %d noticed, %d survive with a reason", sum.made, all, sum.excused)
 	if sum.down > 0 {
-		line += fmt.Sprintf(", %d of those noticed took the machine down", sum.down)
+		line += fmt.Sprintf(", %d "+mutants.Down, sum.down)
 	}
 	if sum.refused > 0 {
 		line += fmt.Sprintf(", %d do not compile", sum.refused)

@@ -85,45 +85,81 @@ func (m *mutantMachine) mutants(indices []int) error {
 	return m.batch(jobs, files)
 }
 
-// batch runs jobs in the machine until each has a result. One that takes the
-// machine with it is the first without; then a new machine serves the others.
+// batch runs jobs until each has a result. Of one that was down, nobody knows yet
+// whether that was its doing or the machine's: it is tried once more, alone in a
+// new machine.
 func (m *mutantMachine) batch(jobs []mutants.Job, files map[string]string) error {
 	for len(jobs) > 0 {
-		list, err := json.Marshal(jobs)
+		down, untried, err := m.once(jobs, files)
 		if err != nil {
-			return broke(err)
-		}
-		job := m.run.built.job()
-		for at, path := range files {
-			job.Files[at] = path
-		}
-		job.Args = []string{"/box/checks.test", "-test.timeout=0", "-test.run=^TestMutants$"}
-		job.Env = append(job.Env, "MUTANTS="+string(list), "STORM=full") // or an error path would not be tried
-		job.Timeout = time.Hour
-		read, write := io.Pipe()
-		done := make(chan []string)
-		results := map[int]mutants.Result{}
-		go func() { done <- m.follow(read, results) }()
-		job.Stdout, job.Stderr = write, write
-		status, err := m.start(job)
-		write.Close()
-		said := <-done
-		missing := slices.DeleteFunc(slices.Clone(jobs), func(j mutants.Job) bool { _, ok := results[j.ID]; return ok })
-		switch died := (machineError{}); {
-		case errors.As(err, &died) && len(missing) > 0:
-			m.take(mutants.Result{ID: missing[0].ID, How: mutants.Down, Saw: err.Error()})
-			missing = missing[1:]
-			m.close()
-		case err != nil:
 			return err
-		case len(missing) == len(jobs):
-			return broke(fmt.Errorf("the mutants' test ended with status %d: %s", status, strings.Join(said, " / ")))
-		case len(missing) > 0: // one has spoilt the machine, and said so
-			m.close()
 		}
-		jobs = missing
+		for _, result := range down {
+			m.close()
+			fmt.Fprintf(os.Stderr, "%s, and is tried once more in a new one: %s (%q %s)\n", mutants.Down, m.run.name(result.ID), result.Fact, result.Saw)
+			i := slices.IndexFunc(jobs, func(j mutants.Job) bool { return j.ID == result.ID })
+			again, _, err := m.once(jobs[i:i+1], files)
+			if err != nil {
+				return err
+			}
+			for _, result := range again {
+				m.take(result)
+				m.close()
+			}
+		}
+		jobs = untried
 	}
 	return nil
+}
+
+// once runs jobs in the machine and notes their results, but for those that are
+// down, which it returns. One that ends the machine with it is the first without a
+// result; those after it are untried, and want a new machine.
+func (m *mutantMachine) once(jobs []mutants.Job, files map[string]string) (down []mutants.Result, untried []mutants.Job, err error) {
+	list, err := json.Marshal(jobs)
+	if err != nil {
+		return nil, nil, broke(err)
+	}
+	job := m.run.built.job()
+	for at, path := range files {
+		job.Files[at] = path
+	}
+	job.Args = []string{"/box/checks.test", "-test.timeout=0", "-test.run=^TestMutants$"}
+	job.Env = append(job.Env, "MUTANTS="+string(list), "STORM=full") // or an error path would not be tried
+	job.Timeout = time.Hour
+	read, write := io.Pipe()
+	job.Stdout, job.Stderr = write, write
+	done := make(chan []string)
+	tried := map[int]bool{}
+	go func() {
+		done <- readResults(read, func(result mutants.Result) {
+			tried[result.ID] = true
+			if result.How == mutants.Down {
+				down = append(down, result)
+			} else {
+				m.take(result)
+			}
+		})
+	}()
+	status, err := m.start(job)
+	write.Close()
+	said := <-done
+	untried = slices.DeleteFunc(slices.Clone(jobs), func(j mutants.Job) bool { return tried[j.ID] })
+	switch died := (machineError{}); {
+	case errors.As(err, &died):
+		m.close()
+		if len(untried) > 0 {
+			down = append(down, mutants.Result{ID: untried[0].ID, How: mutants.Down, Saw: firstLine(err)})
+			untried = untried[1:]
+		}
+	case err != nil:
+		return nil, nil, err
+	case len(untried) == len(jobs):
+		return nil, nil, broke(fmt.Errorf("the mutants' test ended with status %d: %s", status, strings.Join(said, " / ")))
+	case len(untried) > 0: // one has spoilt the machine, and said so
+		m.close()
+	}
+	return down, untried, nil
 }
 
 // start runs a job in the machine, which starts with the first. What needs sudo
@@ -154,22 +190,29 @@ func (m *mutantMachine) close() {
 	}
 }
 
-// follow reads results as they come, and returns the last other lines.
-func (m *mutantMachine) follow(from io.Reader, results map[int]mutants.Result) (said []string) {
+// readResults takes results as they come, and returns the last other lines.
+func readResults(from io.Reader, take func(mutants.Result)) (said []string) {
 	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var result mutants.Result
 		text, ok := strings.CutPrefix(lines.Text(), "mutant ")
-		if !ok || json.Unmarshal([]byte(text), &result) != nil {
-			said = append(said, lines.Text())
-			said = said[max(0, len(said)-5):]
+		if ok && json.Unmarshal([]byte(text), &result) == nil {
+			take(result)
 			continue
 		}
-		results[result.ID] = result
-		m.take(result)
+		said = append(said, lines.Text())
+		said = said[max(0, len(said)-5):]
 	}
 	return said
+}
+
+// name is what a job's number stands for.
+func (r *mutantRun) name(id int) string {
+	if id < 0 {
+		return fmt.Sprintf("step %02d's own program", -id)
+	}
+	return r.all[id].ID()
 }
 
 // take notes a result, and says how far the run is.
@@ -184,7 +227,7 @@ func (m *mutantMachine) take(result mutants.Result) {
 	}
 	r.tried++
 	if os.Getenv("V") == "1" {
-		fmt.Printf("%.1fs %s %s: %s: %q %s\n", result.Seconds, result.How, r.stages[m.stage].name, r.all[result.ID].ID(), result.Fact, result.Saw)
+		fmt.Printf("%.1fs %s %s: %s: %q %s\n", result.Seconds, result.How, r.stages[m.stage].name, r.name(result.ID), result.Fact, result.Saw)
 	}
 	line := fmt.Sprintf("%s: %d mutants tried, %v", r.stages[m.stage].name, r.tried, time.Since(r.start).Round(time.Second))
 	switch {

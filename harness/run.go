@@ -166,6 +166,12 @@ func run(job sandbox.Job) (status int, err error) {
 // the program's doing.
 type machineError struct{ error }
 
+// firstLine is an error without the machine's console, which may follow it.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
 // runAsRoot runs the job by sudo: building needs no root, the sandbox does.
 func runAsRoot(job sandbox.Job) (status int, err error) {
 	self, err := os.Executable()

@@ -262,8 +262,7 @@ func (t *tally) watchVerdict(step, status int, err error, said string) watch.Ver
 	case len(t.failures) > 0 && !t.failures[0].broken():
 		v.Kind, v.Claim, v.Lines = watch.Fails, claim(t.failures[0].name), t.failures[0].lines
 	case errors.As(err, &died) && len(t.open) > 1:
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		v.Kind, v.Claim, v.Lines = watch.Fails, t.last(), []string{"It took the test machine down: " + first}
+		v.Kind, v.Claim, v.Lines = watch.Fails, t.last(), []string{"It took the test machine down: " + firstLine(err)}
 	case err == nil && t.failed == 0 && status > 128 && len(t.open) > 1:
 		v.Kind, v.Claim, v.Lines = watch.Fails, t.last(), []string{"It killed its judge, the tests."}
 	default:

@@ -18,7 +18,7 @@ type Job struct {
 const (
 	Noticed  = "noticed"               // a fact that points at its place failed
 	Survived = "survived"              // none did
-	Down     = "took the machine down" // neither: the facts could not be tried to their end
+	Down     = "took the machine down" // neither: the facts could not be tried to their end, in two machines
 )
 
 // A Result is what became of a Job.
