@@ -71,6 +71,7 @@ func (c *channel) send(event string) error {
 func (c *channel) sendConfig(config initConfig, tasks []*os.File) error {
 	var fds []int
 	for _, file := range tasks {
+		defer file.Close()
 		fds = append(fds, int(file.Fd()))
 	}
 	p := config.Spec.Process

@@ -25,8 +25,8 @@ type child struct {
 	forks       bool      // again: what has a new PID or time namespace are children
 	deathSignal uintptr
 	argv, envv  []*byte
-	clone       [8]uint64 // struct clone_args: flags at 0, the signal at 4
-	all, before uint64    // signals
+	clone       [11]uint64 // struct clone_args: flags at 0, the signal at 4, the cgroup at 10
+	all, before uint64     // signals
 	scratch     uint64
 	empty       [1]byte // a path
 	nought      byte

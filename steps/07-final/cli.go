@@ -94,8 +94,6 @@ func (o *options) parse(list string, args []string) (*flag.FlagSet, error) {
 				f.BoolVar(place, name, *place, "")
 			case *int:
 				f.IntVar(place, name, *place, "")
-			case *int64:
-				f.Int64Var(place, name, *place, "")
 			case *float64:
 				f.Float64Var(place, name, *place, "")
 			case *[]string:

@@ -49,17 +49,14 @@ func prepare(root, id string, o *options) (*state, *container, error) {
 		return nil, nil, err
 	}
 	s.Bundle, s.Annotations, s.Rootfs, s.Cgroup, s.NoKeyring = bundle, spec.Annotations, spec.Root.Path, group, o.noKeyring
-	err = os.WriteFile(filepath.Join(s.dir, configFile), raw, 0o600)
-	if err == nil {
-		err = s.save() // what is made from here on can be found again
-	}
 	var c *container
-	if err == nil {
-		c, err = s.startInit(spec, preserve, console)
-	}
-	if err == nil {
-		err = s.prepareInit(spec, c, o)
-	}
+	err = inOrder(
+		func() error { return os.WriteFile(filepath.Join(s.dir, configFile), raw, 0o600) },
+		s.save, // what is made from here on can be found again
+		func() error { return s.createCgroup(spec.Linux.Resources) },
+		func() (err error) { c, err = s.startInit(spec, preserve, console); return err },
+		func() error { return s.prepareInit(spec, c, o) },
+	)
 	if err != nil {
 		if c != nil {
 			err = explainDeath(err, c.process)
@@ -68,6 +65,16 @@ func prepare(root, id string, o *options) (*state, *container, error) {
 		return nil, nil, errors.Join(err, s.destroy(spec))
 	}
 	return s, c, nil
+}
+
+// createCgroup makes the cgroup, and remembers that.
+func (s *state) createCgroup(r *specs.LinuxResources) error {
+	if err := s.Cgroup.create(r); err != nil {
+		s.Cgroup = cgroup{} // another container's
+		return err
+	}
+	s.Owned = true // and not before: it could be another's
+	return s.save()
 }
 
 // startInit starts init, with the socket on which it is to wait for start.
@@ -81,28 +88,17 @@ func (s *state) startInit(spec *specs.Spec, preserve []*os.File, console *os.Fil
 	if err != nil {
 		return nil, fmt.Errorf("create start socket: %w", err)
 	}
-	return reexec(spec, inheritance{preserved: preserve, own: []*os.File{console, listener}})
+	return reexec(spec, inheritance{preserved: preserve, own: []*os.File{console, listener}, cgroup: s.Cgroup})
 }
 
-// prepareInit makes the cgroup, and lets init make the rest.
+// prepareInit lets init make the rest.
 func (s *state) prepareInit(spec *specs.Spec, c *container, o *options) (err error) {
-	if err := s.Cgroup.create(spec.Linux.Resources); err != nil {
-		s.Cgroup = cgroup{} // another container's
-		return err
-	}
-	s.Owned = true // and not before: it could be another's
-	if err := s.save(); err != nil {
-		return err
-	}
-	if err := s.Cgroup.add(c.process.Pid); err != nil {
+	tasks, err := s.Cgroup.join(c.process.Pid)
+	if err != nil {
 		return err
 	}
 	s.Pid = c.process.Pid
 	if s.StartTime, err = startTime(s.Pid); err != nil {
-		return err
-	}
-	tasks, err := s.Cgroup.tasks()
-	if err != nil {
 		return err
 	}
 	below := mountID(s.Rootfs)
@@ -115,10 +111,7 @@ func (s *state) prepareInit(spec *specs.Spec, c *container, o *options) (err err
 		return err
 	}
 	s.Status = specs.StateCreated
-	if err := s.save(); err != nil {
-		return err
-	}
-	return writePid(o.pidFile, s.Pid)
+	return inOrder(s.save, func() error { return writePid(o.pidFile, s.Pid) })
 }
 
 // mountID returns the number of the mount that dir is on, or 0, see statx(2).

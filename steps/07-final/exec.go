@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 
@@ -24,7 +25,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	if err != nil {
 		return 0, err
 	}
-	if err := o.setProcess(spec, command); err != nil {
+	if err := cmp.Or(o.setProcess(spec, command), s.listNamespaces(spec.Linux)); err != nil {
 		return 0, err
 	}
 	spec.Hooks = nil // which are for the container's own process
@@ -32,16 +33,12 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	if err != nil {
 		return 0, err
 	}
-	if err := s.listNamespaces(spec.Linux); err != nil {
-		return 0, err
-	}
 	tasks, err := s.Cgroup.tasks()
 	if err != nil {
 		return 0, err
 	}
-	defer closeFiles(tasks)
 	// It joins the cgroup before anybody inside can make it fork.
-	c, err := reexec(spec, inheritance{preserve, []*os.File{console}, tasks, func(pid int) error {
+	c, err := reexec(spec, inheritance{preserve, []*os.File{console}, s.Cgroup, tasks, func(pid int) error {
 		// By now the container's number could be that of a later process.
 		if !s.alive() {
 			return errNotRunning
@@ -64,7 +61,7 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 		c.process.Release()
 		return 0, err
 	}
-	c.notify()
+	c.signals = notify()
 	return c.wait(func() error { return c.release("start") })
 }
 

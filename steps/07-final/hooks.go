@@ -61,17 +61,13 @@ func runHook(hook specs.Hook, s specs.State) error {
 // runtimeHooks runs those of create that belong outside, when init is ready.
 // The deprecated prestart ones come first: Docker's network is one.
 func (s *state) runtimeHooks(spec *specs.Spec, c *container) error {
-	err := c.channel.receive("hooks")
-	if err == nil {
-		err = runHooks("prestart", given(spec.Hooks).Prestart, s.public(specs.StateCreated))
-	}
-	if err == nil {
-		err = runHooks("createRuntime", given(spec.Hooks).CreateRuntime, s.public(specs.StateCreated))
-	}
-	if err == nil {
-		err = c.channel.send("hooks")
-	}
-	return err
+	hooks, created := given(spec.Hooks), s.public(specs.StateCreated)
+	return inOrder(
+		func() error { return c.channel.receive("hooks") },
+		func() error { return runHooks("prestart", hooks.Prestart, created) },
+		func() error { return runHooks("createRuntime", hooks.CreateRuntime, created) },
+		func() error { return c.channel.send("hooks") },
+	)
 }
 
 // runCreateHooks lets the runtime run its hooks, now that the namespaces are

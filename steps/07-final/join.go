@@ -45,6 +45,7 @@ type spawnAttr struct {
 
 	Exe       *os.File // must be sealed: from inside, /proc/PID/exe leads to it
 	Args, Env []string
+	Cgroup    *os.File    // of v2, to fork into, or nil
 	Tasks     []*os.File  // of the cgroup to join, see joinCgroup
 	Files     []*os.File  // descriptors 0, 1, 2 … of the process, which has no others
 	Pdeathsig unix.Signal // sent when the thread that calls spawn ends; 0 is none
@@ -85,7 +86,7 @@ func spawn(attr *spawnAttr) (*spawned, error) {
 // fork makes ready all that the child uses, and makes the child.
 func (p *spawned) fork(socket *os.File) (pid int, err error) {
 	c := &child{exe: uintptr(len(p.attr.Files)), flags: p.attr.New, deathSignal: uintptr(p.attr.Pdeathsig),
-		clone: [8]uint64{0: unix.CLONE_CLEAR_SIGHAND, 4: uint64(unix.SIGCHLD)}}
+		clone: [11]uint64{0: unix.CLONE_CLEAR_SIGHAND, 4: uint64(unix.SIGCHLD)}}
 	files, kinds := slices.Concat(p.attr.Files, []*os.File{p.attr.Exe, socket}), c.flags
 	for _, ns := range p.attr.Join {
 		files, c.kinds, kinds = append(files, ns.File), append(c.kinds, ns.Kind), kinds|ns.Kind
@@ -113,7 +114,14 @@ func (p *spawned) fork(socket *os.File) (pid int, err error) {
 	c.socket = c.sources[c.exe+1]
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	if p.attr.Cgroup != nil {
+		c.clone[0], c.clone[10] = c.clone[0]|unix.CLONE_INTO_CGROUP, uint64(p.attr.Cgroup.Fd())
+	}
 	forked, errno := c.fork()
+	if p.attr.Cgroup != nil && errno != 0 { // then add does it, or says why not
+		c.clone[0], c.clone[10] = c.clone[0]&^unix.CLONE_INTO_CGROUP, 0
+		forked, errno = c.fork()
+	}
 	if errno != 0 {
 		return 0, fmt.Errorf("fork: %w", errno)
 	}

@@ -77,7 +77,7 @@ func run(root, id string, o *options) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	c.notify()
+	c.signals = notify()
 	status, err = c.wait(func() error {
 		defer s.lock.Close()
 		if err := c.release("start"); err != nil {

@@ -44,23 +44,23 @@ func runCommand(o runOptions, command []string) (status int, err error) {
 			return 0, err
 		}
 	}
-	c, err := reexec(spec, inheritance{})
+	signals := notify() // from here on they wait for c.wait: the cgroup is always removed
+	var limits cgroup
+	group, refused := findCgroup("", fmt.Sprintf("%d-%x", os.Getpid(), rand.Uint32()))
+	if refused == nil && o.keeps("limits") {
+		if refused = group.create(spec.Linux.Resources); refused == nil {
+			limits = group
+			defer func() { err = cmp.Or(err, limits.remove()) }()
+		}
+	}
+	c, err := reexec(spec, inheritance{cgroup: limits})
 	if err != nil {
 		return 0, err
 	}
-	c.notify() // from here on signals wait for c.wait: the cgroup is always removed
-	var tasks []*os.File
-	group, err := findCgroup("", fmt.Sprintf("%d-%x", os.Getpid(), rand.Uint32()))
-	if err == nil && o.keeps("limits") {
-		if err = group.create(spec.Linux.Resources); err == nil {
-			defer func() { err = cmp.Or(err, group.remove()) }()
-			if err = group.add(c.process.Pid); err == nil {
-				tasks, err = group.tasks()
-			}
-		}
-	}
 	defer c.kill() // before the cgroup is removed
-	if err := unlessOrdinary("limits", err); err != nil {
+	c.signals = signals
+	tasks, err := limits.join(c.process.Pid)
+	if err := unlessOrdinary("limits", cmp.Or(refused, err)); err != nil {
 		return 0, err
 	}
 	connected := false
@@ -114,9 +114,17 @@ func initProcess() error {
 	if c.Exec || c.Spec.Root == nil { // run --without mount
 		files = nil
 	}
-	for _, prepare := range slices.Concat(namespaces, files, command) {
-		if err := prepare(); err != nil {
-			return c.fail(explain(err))
+	if err := inOrder(slices.Concat(namespaces, files, command)...); err != nil {
+		return c.fail(explain(err))
+	}
+	return nil
+}
+
+// inOrder takes steps until one fails, and returns its error.
+func inOrder(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
 		}
 	}
 	return nil

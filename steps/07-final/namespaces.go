@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -56,6 +57,7 @@ func findNamespace(spec *specs.Spec, kind specs.LinuxNamespaceType) (path string
 type inheritance struct {
 	preserved []*os.File // for the command, from descriptor 3 on
 	own       []*os.File // for init, behind the channel
+	cgroup    cgroup     // in whose v2 it is born, if the kernel lets it
 	tasks     []*os.File // of the cgroup that it joins before execve(2)
 	// joined is called when init is in all its namespaces and does nothing yet.
 	joined func(pid int) error
@@ -82,6 +84,8 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File, mo
 			create |= ns.flag
 		}
 	}
+	group, _ := os.Open(more.cgroup.Dirs[""]) // where there is one
+	defer group.Close()
 	// Two processors serve init as well as many, and few threads start faster.
 	env := []string{"GOMAXPROCS=2", "GOGC=off"}
 	if more.joined == nil && len(join) == 0 && create&unix.CLONE_NEWTIME == 0 {
@@ -89,11 +93,19 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File, mo
 		if create&unix.CLONE_NEWUSER != 0 {
 			asRoot(attr, spec.Linux)
 		}
-		return os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", exe.Fd()), args, &os.ProcAttr{Env: env, Files: files, Sys: attr})
+		attr.UseCgroupFD, attr.CgroupFD = group != nil, int(group.Fd())
+		name, process := fmt.Sprintf("/proc/self/fd/%d", exe.Fd()), &os.ProcAttr{Env: env, Files: files, Sys: attr}
+		p, err := os.StartProcess(name, args, process)
+		// What the cgroup refuses, add does or explains. EPERM: of namespaces.
+		if attr.UseCgroupFD && err != nil && !errors.Is(err, unix.EPERM) {
+			attr.UseCgroupFD = false
+			p, err = os.StartProcess(name, args, process)
+		}
+		return p, err
 	}
 	p, err := spawn(&spawnAttr{Join: join, New: create, UIDMappings: spec.Linux.UIDMappings, GIDMappings: spec.Linux.GIDMappings,
 		TimeOffsets: timeOffsets(spec.Linux),
-		Exe:         exe, Args: args, Env: env, Files: files, Tasks: more.tasks, Pdeathsig: unix.SIGKILL})
+		Exe:         exe, Args: args, Env: env, Files: files, Cgroup: group, Tasks: more.tasks, Pdeathsig: unix.SIGKILL})
 	if err != nil {
 		return nil, err
 	}

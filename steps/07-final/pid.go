@@ -61,7 +61,6 @@ func reexec(spec *specs.Spec, more inheritance) (*container, error) {
 // waits until only the command is missing. First init joins the cgroup, by its
 // tasks.
 func (c *container) configure(config initConfig, tasks []*os.File, hooks func() error) (err error) {
-	defer closeFiles(tasks)
 	spec := config.Spec
 	if err := adjust(c.process.Pid, spec); err != nil {
 		return err
@@ -81,13 +80,14 @@ func (c *container) configure(config initConfig, tasks []*os.File, hooks func() 
 }
 
 // notify lets signals wait for wait, instead of ending this program.
-func (c *container) notify() {
-	c.signals = make(chan os.Signal, 16)
+func notify() chan os.Signal {
+	signals := make(chan os.Signal, 16)
 	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
 		if !signal.Ignored(sig) { // as nohup(1) has SIGHUP, and sh's & SIGINT
-			signal.Notify(c.signals, sig)
+			signal.Notify(signals, sig)
 		}
 	}
+	return signals
 }
 
 // kill ends a container that was not released, and all in its PID namespace.

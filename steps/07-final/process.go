@@ -14,18 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rlimits has the names of the limits at the place of their numbers, without
-// RLIMIT_, see getrlimit(2).
-const rlimits = "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME"
+// rlimits has the names of the limits at the place of their numbers, see
+// getrlimit(2).
+const rlimits = "RLIMIT_CPU RLIMIT_FSIZE RLIMIT_DATA RLIMIT_STACK RLIMIT_CORE RLIMIT_RSS RLIMIT_NPROC RLIMIT_NOFILE " +
+	"RLIMIT_MEMLOCK RLIMIT_AS RLIMIT_LOCKS RLIMIT_SIGPENDING RLIMIT_MSGQUEUE RLIMIT_NICE RLIMIT_RTPRIO RLIMIT_RTTIME"
 
 // rlimitNumber returns the number of the limit name, or -1.
-func rlimitNumber(name string) int {
-	short, found := strings.CutPrefix(name, "RLIMIT_")
-	if !found {
-		return -1
-	}
-	return slices.Index(strings.Fields(rlimits), short)
-}
+func rlimitNumber(name string) int { return slices.Index(strings.Fields(rlimits), name) }
 
 // validateProcess tells what in p no kernel would do, or this program does not.
 func validateProcess(p *specs.Process) error {

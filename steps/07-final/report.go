@@ -53,15 +53,14 @@ func list(root, format string, quiet bool) error {
 	for _, entry := range entries {
 		if s, _ := loadState(root, entry.Name()); s != nil { // not deleted since
 			all = append(all, s)
+			if quiet {
+				fmt.Println(s.ID)
+			}
 		}
 	}
 	if quiet {
-		for _, s := range all {
-			fmt.Println(s.ID)
-		}
 		return nil
-	}
-	if format == "json" {
+	} else if format == "json" {
 		return printJSON(all)
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)

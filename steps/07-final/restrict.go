@@ -21,7 +21,7 @@ func (c *initHalf) restrict() error {
 	for _, name := range unknown {
 		c.warn("capability %s cannot be granted", name)
 	}
-	for _, step := range []func() error{
+	return inOrder(
 		c.preserveDescriptors,
 		c.joinKeyring,
 		func() error { return setExecLabels(p) },
@@ -32,12 +32,7 @@ func (c *initHalf) restrict() error {
 		restoreOpenFiles,
 		func() error { return setRlimits(p.Rlimits) },
 		func() error { return loadSeccomp(c.Seccomp, c.SeccompFlags) },
-	} {
-		if err := step(); err != nil {
-			return err
-		}
-	}
-	return nil
+	)
 }
 
 // setNoNewPrivileges makes files that are set-user-ID, or have capabilities,

@@ -29,7 +29,7 @@ var protections = []string{
 type runOptions struct {
 	hostname string
 	memory   string // bytes, or with the suffix k, m or g
-	pids     int64
+	pids     int
 	cpus     float64
 	without  []string // of the protections
 }
@@ -158,7 +158,7 @@ func (o *runOptions) limit(r *specs.LinuxResources) error {
 	if !(o.cpus >= 0.01 && o.cpus <= 10000) {
 		return fmt.Errorf("cpus %v is not between 0.01 and 10000", o.cpus)
 	}
-	*r.Memory.Limit, *r.Memory.Swap, *r.Pids.Limit = memory, memory, o.pids
+	*r.Memory.Limit, *r.Memory.Swap, *r.Pids.Limit = memory, memory, int64(o.pids)
 	*r.CPU.Quota = int64(o.cpus * float64(*r.CPU.Period))
 	return nil
 }

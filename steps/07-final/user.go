@@ -110,8 +110,7 @@ func runAsRoot() (status int, err error) {
 	if err != nil {
 		return 0, explain(fmt.Errorf("create user namespace: %w", err))
 	}
-	c := &container{process: process, started: make(chan error, 1)}
-	c.notify()
+	c := &container{process: process, signals: notify(), started: make(chan error, 1)}
 	return c.wait(func() error { return nil })
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -90,10 +91,8 @@ func refuse(list ...refusal) error {
 // this runtime does not do: nothing in it is left out in silence. It looks at
 // nothing but spec.
 func validate(spec *specs.Spec) error {
-	for _, check := range []func(*specs.Spec) error{validateNamespaces, validateHooks, validateMounts, validateSysctls} {
-		if err := check(spec); err != nil {
-			return err
-		}
+	if err := cmp.Or(validateNamespaces(spec), validateHooks(spec), validateMounts(spec), validateSysctls(spec)); err != nil {
+		return err
 	}
 	linux := spec.Linux
 	userPath, user := findNamespace(spec, specs.UserNamespace)
