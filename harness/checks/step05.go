@@ -131,7 +131,7 @@ var step05 = []Fact{
 		Because: "every user may make a user namespace, and its root all other namespaces",
 		LookAt:  "the order of the namespaces, and what only the host's root has: each is named in one warning",
 		Ours: []string{"05-user/user.go runAsRoot", "05-user/user.go rerun", "05-user/user.go asRoot", "05-user/user.go unlessOrdinary",
-			"05-user/user.go privileged", "05-user/user.go prepareRootfs", "05-user/user.go unlockRootfs",
+			"05-user/user.go privileged", "05-user/user.go prepareRootfs", "05-user/user.go unlockRootfs", "05-user/user.go handOver",
 			"05-user/main.go main", "05-user/main.go run", "05-user/main.go initProcess"},
 		Read: "user_namespaces(7), setgroups(2)",
 		Show: func(t *Trial) {
@@ -220,11 +220,12 @@ var step05 = []Fact{
 		Show: func(t *Trial) {
 			const kernel = "/proc/sys/kernel/"
 			user := as(ordinary())
-			for _, refusal := range []struct {
+			type refusal struct {
 				cause    string
 				launcher []string
-			}{
-				{"apparmor_restrict_unprivileged_userns=0", slices.Concat(
+			}
+			refusals := []refusal{
+				{"kernel.apparmor_restrict_unprivileged_userns=0", slices.Concat(
 					[]string{"/probe", "covered", kernel + "apparmor_restrict_unprivileged_userns", "1"}, user, []string{"/probe", "deny", "mount"})},
 				{"kernel.unprivileged_userns_clone=1", slices.Concat(
 					[]string{"/probe", "covered", kernel + "unprivileged_userns_clone", "0"}, user, []string{"/probe", "unshareless"})},
@@ -232,7 +233,16 @@ var step05 = []Fact{
 					user, []string{"/probe", "userns", "sh", "-c", `echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"`, "sh"})},
 				{"systempaths=unconfined", []string{"/probe", "covered", "/proc/sys/vm/some", "0"}},
 				{"systempaths=unconfined", append([]string{"/probe", "covered", "/proc/sys/vm/some", "0"}, user...)},
-			} {
+			}
+			if !t.others() {
+				for i := range refusals[:3] { // to be pasted by him
+					refusals[i].cause = "(sudo sysctl " + refusals[i].cause
+				}
+				refusals = append(refusals,
+					refusal{"CONFIG_USER_NS", []string{"/probe", "userless"}},
+					refusal{"see dmesg", append(user, "/probe", "deny", "mount")})
+			}
+			for _, refusal := range refusals {
 				r := t.Launch("", append(refusal.launcher, t.Program.Path, "run", "/probe", "args", "it", "ran")...)
 				t.Excuse()
 				t.ExpectRefusal(r)
@@ -245,7 +255,7 @@ var step05 = []Fact{
 			t.must(os.Chmod(closed, 0o700))
 			r := t.startAs(ordinary(), []string{"ROOTFS=" + closed}, "/probe", "args", "it", "ran").Wait()
 			t.ExpectRefusal(r)
-			other := strings.Contains(r.Stderr, "sudo") || strings.Contains(r.Stderr, "CAP_")
+			other := strings.Contains(r.Stderr, "sudo") || strings.Contains(r.Stderr, "CAP_") || strings.Contains(r.Stderr, "dmesg")
 			t.ExpectThat(!other, "no word of root's rights on stderr", r.Stderr)
 		},
 	},

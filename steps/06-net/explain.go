@@ -40,8 +40,8 @@ func explain(err error) error {
 			return fmt.Errorf("%w (%s%s)", err, map[bool]string{false: "sudo "}[privileged()], s.hint)
 		}
 	}
-	if os.Args[1] == "rerun" { // root of its user namespace: what it lacks, no sudo gives
-		return fmt.Errorf("%w (by a security module, see dmesg, or Linux before 5.12)", err)
+	if os.Geteuid() == 0 && !privileged() { // which no sudo mends
+		return fmt.Errorf("%w (in a user namespace: an unprivileged container, a security module, or Linux before 5.12? see dmesg)", err)
 	}
 	return fmt.Errorf("%w%s", err, hint(err))
 }

@@ -160,8 +160,5 @@ func (c *initHalf) hideCgroup() error {
 	if path, listed := findNamespace(c.Spec, specs.CgroupNamespace); !listed || path != "" {
 		return nil
 	}
-	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
-		return fmt.Errorf("create cgroup namespace: %w", err)
-	}
-	return nil
+	return os.NewSyscallError("create cgroup namespace", unix.Unshare(unix.CLONE_NEWCGROUP))
 }

@@ -281,8 +281,5 @@ func (r *rootfs) enter() error {
 	if err := unix.Fchdir(r.fd); err != nil {
 		return fmt.Errorf("enter root filesystem: %w", err)
 	}
-	if err := unix.Chroot("."); err != nil {
-		return fmt.Errorf("change root: %w", err)
-	}
-	return nil
+	return os.NewSyscallError("change root", unix.Chroot("."))
 }

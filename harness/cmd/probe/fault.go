@@ -454,16 +454,31 @@ func install(filter []unix.SockFilter, flags uintptr) (fd int, err error) {
 // all else.
 func unshareless(args []string) error {
 	return withoutNamespaces(unix.CLONE_NEWNS|unix.CLONE_NEWUTS|unix.CLONE_NEWPID|unix.CLONE_NEWIPC|
-		unix.CLONE_NEWNET|unix.CLONE_NEWUSER|unix.CLONE_NEWCGROUP, args)
+		unix.CLONE_NEWNET|unix.CLONE_NEWUSER|unix.CLONE_NEWCGROUP, unix.EPERM, args)
 }
 
 // cgroupless becomes a program that gets any new namespace but one.
-func cgroupless(args []string) error { return withoutNamespaces(unix.CLONE_NEWCGROUP, args) }
+func cgroupless(args []string) error {
+	return withoutNamespaces(unix.CLONE_NEWCGROUP, unix.EPERM, args)
+}
+
+// userless becomes a program on a kernel that was built without user namespaces:
+// the flag is unknown to it, and it has no uid_map. (It finds an empty one.)
+func userless(args []string) error {
+	if err := ownMounts(0); err != nil {
+		return err
+	}
+	idMap := fmt.Sprintf("/proc/%d/uid_map", os.Getpid())
+	if err := unix.Mount("/dev/null", idMap, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("cover %s: %w", idMap, err)
+	}
+	return withoutNamespaces(unix.CLONE_NEWUSER, unix.EINVAL, args)
+}
 
 // withoutNamespaces becomes a program for which unshare(2) and clone(2) with one
-// of flags fail with EPERM. clone3(2), whose flags a filter cannot read, is not
+// of flags fail with an error. clone3(2), whose flags a filter cannot read, is not
 // there, as on old kernels.
-func withoutNamespaces(flags uint32, args []string) error {
+func withoutNamespaces(flags uint32, refusal unix.Errno, args []string) error {
 	const firstArgument = 16 // in struct seccomp_data; the lower half, on a little-endian machine
 	runtime.LockOSThread()
 	if _, err := install([]unix.SockFilter{
@@ -473,7 +488,7 @@ func withoutNamespaces(flags uint32, args []string) error {
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLONE, Jt: 0, Jf: 4},
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: firstArgument},
 		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: flags, Jt: 0, Jf: 2},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(refusal)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}, 0); err != nil {

@@ -55,6 +55,7 @@ var verbs = map[string]func(args []string) error{
 	"rights":       rights,       // print what it may do of what only the host's root may
 	"stay":         stay,         // TOKEN: print what it sees, stay until stdin ends
 	"suid":         suid,         // make the file on stdin set-user-ID
+	"userless":     userless,     // PROG [ARG...]: run PROG, as on a kernel without user namespaces
 	"userns":       userns,       // PROG [ARG...]: run PROG as root of a user namespace with one id
 	"address":      address,      // INTERFACE ADDRESS: give it one more address
 	"connect":      connect,      // tcp:ADDRESS:PORT|unix:@NAME...: print what is said there
