@@ -3,7 +3,6 @@
 package checks
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -313,7 +312,7 @@ func (r *Running) Command(line string) int {
 		return 0
 	}, func(pid int) bool { return pid != 0 }, r.ended)
 	if err != nil {
-		r.t.fail([]string{line + " among the host's processes"}, []string{err.Error()}, errors.Is(err, errPatience))
+		r.missed(line+" among the host's processes", []string{err.Error()}, err)
 	}
 	r.t.reached = true
 	return pid

@@ -166,26 +166,35 @@ var step04 = []Fact{
 	{
 		Claim:   "a cgroup that is left over stops no other run",
 		Holds:   "----+",
-		Because: "who is killed by SIGKILL removes nothing, and numbers of processes come again",
+		Because: "who is killed by SIGKILL removes nothing, and numbers of processes come again, in another PID namespace at once",
 		LookAt:  "the name of the cgroup",
 		Ours:    []string{"04-cgroup/cgroup.go createCgroup"},
-		Read:    "cgroups(7), mkdir(2)",
+		Read:    "cgroups(7), mkdir(2), pid_namespaces(7)",
 		Show: func(t *Trial) {
-			run := t.Start("sleep", "2227")
-			own := cgroupsOf(run.Command("sleep 2227"))
-			t.AtEnd(func() {
-				for _, dir := range own {
-					_ = os.Remove(dir)
-				}
-			})
-			run.Signal(syscall.SIGKILL)
-			t.ran += " & kill -KILL $!"
-			run.Wait()
+			// Each program has the number 1.
+			start := func(seconds string) (run *Running, pid int, own []string) {
+				run = t.launch(nil, nil, "/probe", "first", t.Program.Path, "run", "sleep", seconds)
+				pid = run.Command("sleep " + seconds)
+				t.Expect(theLimits, limits(pid))
+				own = cgroupsOf(pid)
+				t.AtEnd(func() {
+					for _, dir := range own {
+						_ = os.Remove(dir)
+					}
+				})
+				return run, pid, own
+			}
+			killed, _, _ := start("2227")
+			killed.Signal(syscall.SIGKILL) // and with it the program
+			killed.Wait()
 			t.Excuse()
-			again := t.Start("sleep", "2228")
-			t.Expect(theLimits, limits(again.Command("sleep 2228")))
-			again.Signal(syscall.SIGTERM)
-			again.Wait()
+			one, pid, own := start("2228")
+			another, itsPID, itsOwn := start("2229")
+			t.ExpectThat(!contains(itsOwn, own...), "a cgroup each", strings.Join(own, " ")+" for two")
+			t.must(syscall.Kill(itsPID, syscall.SIGKILL))
+			another.Wait()
+			t.must(syscall.Kill(pid, syscall.SIGKILL))
+			one.Wait()
 		},
 	},
 	{

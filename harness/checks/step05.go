@@ -228,10 +228,10 @@ var step05 = []Fact{
 				{"kernel.apparmor_restrict_unprivileged_userns=0", slices.Concat(
 					[]string{"/probe", "covered", kernel + "apparmor_restrict_unprivileged_userns", "1"}, user, []string{"/probe", "deny", "mount"})},
 				{"kernel.unprivileged_userns_clone=1", slices.Concat(
-					[]string{"/probe", "covered", kernel + "unprivileged_userns_clone", "0"}, user, []string{"/probe", "unshareless"})},
+					[]string{"/probe", "first", "/probe", "covered", kernel + "unprivileged_userns_clone", "0"}, user, []string{"/probe", "unshareless"})},
 				{"user.max_user_namespaces=", slices.Concat(
 					user, []string{"/probe", "userns", "sh", "-c", `echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"`, "sh"})},
-				{"systempaths=unconfined", []string{"/probe", "covered", "/proc/sys/vm/some", "0"}},
+				{"systempaths=unconfined", []string{"/probe", "first", "/probe", "covered", "/proc/sys/vm/some", "0"}},
 				{"systempaths=unconfined", append([]string{"/probe", "covered", "/proc/sys/vm/some", "0"}, user...)},
 			}
 			if !t.others() {

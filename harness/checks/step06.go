@@ -226,21 +226,17 @@ var step06 = []Fact{
 		Ours:    []string{"06-net/net.go connect", "06-net/net.go configureNetwork"},
 		Read:    "ip-link(8), pid_namespaces(7)",
 		Show: func(t *Trial) {
-			hold, release, err := os.Pipe()
-			t.must(err)
-			t.AtEnd(func() { _ = hold.Close(); _ = release.Close() })
-			run := t.launch(nil, hold, "sh", "-c", `read go; exec "$0" run probe serve 0.0.0.0:`+servePort, t.Program.Path)
-			number := run.cmd.Process.Pid % 65000 // ours counts up from it
-			taken := fmt.Sprint("cfs", number+2)
-			t.foreignBridge(fmt.Sprint("cfs", number+1))
-			t.foreignBridge(taken)
-			_, err = release.WriteString("go\n")
-			t.must(err)
-			s := t.served(run)
-			t.Expect("connection refused", s.ask("tcp:"+s.gateway+":1"))
-			s.end()
-			_, err = net.InterfaceByName(taken)
-			t.ExpectThat(err == nil, "the interface "+taken, fmt.Sprint(err))
+			// Ours counts up from its number.
+			t.foreignBridge("cfs2")
+			t.foreignBridge("cfs3")
+			words := []string{"/probe", "first", t.Program.Path, "run", "probe", "serve", "0.0.0.0:" + servePort}
+			a := t.served(t.launch(nil, nil, words...))
+			b := t.served(t.launch(nil, nil, words...))
+			t.ExpectThat(a.address != b.address, "two addresses", a.address+" twice")
+			for _, s := range []Served{b, a} {
+				t.Expect("connection refused", s.ask("tcp:"+s.gateway+":1"))
+				s.end()
+			}
 		},
 	},
 	{

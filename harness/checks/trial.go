@@ -167,10 +167,19 @@ func (r *Running) Signal(sig syscall.Signal) { _ = r.cmd.Process.Signal(sig) }
 func (r *Running) Output(text string) string {
 	out, err := waitFor(r.read, func(s string) bool { return strings.Contains(s, text) }, r.ended)
 	if err != nil {
-		r.t.fail([]string{text}, append(lines(out), err.Error()), errors.Is(err, errPatience))
+		r.missed(text, append(lines(out), err.Error()), err)
 	}
 	r.t.reached = true
 	return out
+}
+
+// missed ends the trial of a run that did not come as far as want, with what
+// the program said of it.
+func (r *Running) missed(want string, saw []string, err error) {
+	r.lock.Lock()
+	_, r.t.stderr = cutWarnings(r.stderr.String())
+	r.lock.Unlock()
+	r.t.fail([]string{want}, saw, errors.Is(err, errPatience))
 }
 
 // read returns what stdout holds so far.

@@ -30,6 +30,7 @@ var verbs = map[string]func(args []string) error{
 	"deny":         deny,         // SYSCALL PROG [ARG...]: run PROG, which gets EPERM from SYSCALL
 	"fail":         fail,         // SYSCALL N PROG [ARG...]: run PROG, whose Nth SYSCALL gets EPERM; 0: all ENOSYS
 	"fill":         fill,         // FILE MIB: write FILE until the filesystem is full, at most MIB
+	"first":        first,        // PROG [ARG...]: run PROG as process 1 of a PID namespace
 	"forks":        forks,        // N: start N processes, or as many as it gets, and stay
 	"lift":         lift,         // PROG [ARG...]: try to lift the limits of PROG
 	"list":         list,         // DIR...: print the names in each DIR

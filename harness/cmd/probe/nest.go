@@ -38,6 +38,32 @@ func nest(args []string) error {
 	return nil
 }
 
+// first runs a program as process 1 of a PID namespace, as the entrypoint of a
+// container of another runtime is: two such programs have the same number. All
+// else is the machine's.
+func first(args []string) error {
+	if os.Getpid() == 1 {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return fmt.Errorf("make the mounts private: %w", err)
+		}
+		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			return fmt.Errorf("mount proc on /proc: %w", err)
+		}
+		return become(args)
+	}
+	runtime.LockOSThread() // the parent death signal is a matter of threads
+	cmd := exec.Command("/proc/self/exe", append([]string{"first"}, args...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL}
+	var exited *exec.ExitError
+	if err := cmd.Run(); errors.As(err, &exited) {
+		os.Exit(exited.ExitCode())
+	} else if err != nil {
+		return fmt.Errorf("create PID namespace: %w", err)
+	}
+	return nil
+}
+
 // insideNest is process 1 of the nest. It gives the nest the shape of any
 // sandbox, runs the program, and ends with its status; what the program leaves
 // running the kernel kills, see pid_namespaces(7).
