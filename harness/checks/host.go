@@ -3,6 +3,7 @@
 package checks
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"containers-from-scratch/harness/probe"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,11 +29,21 @@ type host map[string][]string
 // pristine is the machine before the first trial. Each trial starts from it.
 var pristine host
 
+// othersBridges are those that no program under test has made, by name: what the
+// machine had before the first trial, and what facts put there.
+var othersBridges = map[string]bool{}
+
 // settings are the files whose content counts: what attacks write.
 var settings = []string{
 	"/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname",
 	"/proc/sys/kernel/core_pattern", "/proc/sys/vm/laptop_mode",
-	"/proc/sys/net/ipv4/ip_forward", callIptables,
+	"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding",
+	"/proc/sys/net/ipv4/ip_unprivileged_port_start", "/proc/sys/net/ipv4/ping_group_range",
+	"/proc/sys/net/ipv4/conf/all/rp_filter", "/proc/sys/net/ipv4/conf/default/rp_filter",
+	"/proc/sys/net/ipv4/conf/all/proxy_arp", "/proc/sys/net/ipv4/conf/default/proxy_arp",
+	"/proc/sys/net/ipv4/conf/all/route_localnet", "/proc/sys/net/ipv4/conf/default/route_localnet",
+	"/proc/sys/net/ipv4/conf/default/forwarding",
+	callIptables, "/proc/sys/net/bridge/bridge-nf-call-ip6tables", "/proc/sys/net/bridge/bridge-nf-call-arptables",
 }
 
 // directories are those where a program could leave a file.
@@ -63,26 +75,59 @@ func observeHost() host {
 			h["cgroup"] = appendCgroups(h["cgroup"], tree)
 		}
 	}
+	h["firewall"] = observeFirewall()
 	h.observeWhatSettles()
 	return h
+}
+
+// observeFirewall tells what can be seen of a network namespace's firewall at
+// little cost. The kernel counts what is committed to the rules of nftables,
+// those that iptables-nft writes among them; nobody has yet at 1. To ask would
+// load nf_tables: where it is a module that is not loaded it has no rules. Of
+// the older iptables a table is there from its first use on, its rules are not
+// seen.
+func observeFirewall() (list []string) {
+	if exists("/sys/module/nf_tables") || !exists("/proc/modules") {
+		ask := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN, 0)
+		ask.AddData(&nl.Nfgenmsg{Version: nl.NFNETLINK_V0})
+		answers, _ := ask.Execute(unix.NETLINK_NETFILTER, 0) // an error: not in this kernel
+		for _, answer := range answers {
+			attributes, _ := nl.ParseRouteAttr(answer[nl.SizeofNfgenmsg:])
+			for _, a := range attributes {
+				if a.Attr.Type == unix.NFTA_GEN_ID && binary.BigEndian.Uint32(a.Value) > 1 {
+					list = append(list, fmt.Sprint("change ", binary.BigEndian.Uint32(a.Value)-1, " of nftables' rules"))
+				}
+			}
+		}
+	}
+	for _, family := range []string{"ip", "ip6", "arp"} {
+		tables, _ := os.ReadFile("/proc/net/" + family + "_tables_names")
+		for _, table := range strings.Fields(string(tables)) {
+			list = append(list, family+"tables' table "+table)
+		}
+	}
+	return list
 }
 
 // observeWhatSettles reads anew what a program that has ended may still have, for
 // a moment: processes, interfaces and their routes.
 func (h host) observeWhatSettles() {
 	h["interface"], h["process"] = nil, nil
-	var bridges []string
+	shared := "" // the bridge that runs may share, and leave, says the contract
 	links, _ := probe.Interfaces()
 	for _, l := range links {
-		if l.Driver == "bridge" { // which runs may share, and leave, says the contract
-			bridges = append(bridges, " dev "+l.Name)
+		if pristine == nil && l.Driver == "bridge" {
+			othersBridges[l.Name] = true
+		}
+		if shared == "" && l.Driver == "bridge" && !othersBridges[l.Name] {
+			shared = l.Name
 			continue
 		}
 		h["interface"] = append(h["interface"], fmt.Sprint(l.Name, " ", l.Up, " ", l.Addrs))
 	}
 	routes, _ := probe.Routes()
 	h["route"] = slices.DeleteFunc(routes, func(route string) bool {
-		return slices.ContainsFunc(bridges, func(dev string) bool { return strings.HasSuffix(route, dev) })
+		return shared != "" && strings.HasSuffix(route, " dev "+shared)
 	})
 	for _, p := range processes() {
 		h["process"] = append(h["process"], fmt.Sprintf("%d %s", p.pid, p.name))
@@ -227,7 +272,7 @@ func (before host) equal(after host) bool { return maps.EqualFunc(before, after,
 // first: without the host's /proc, its processes seem to be gone as well.
 func (before host) difference(after host) []string {
 	var list []string
-	for _, kind := range []string{"mount", "process", "file", "cgroup", "interface", "route", "setting"} {
+	for _, kind := range []string{"mount", "process", "file", "cgroup", "interface", "route", "setting", "firewall"} {
 		for _, line := range after[kind] {
 			if !slices.Contains(before[kind], line) {
 				list = append(list, "+ "+kind+" "+line)
@@ -282,6 +327,8 @@ func (before host) restore() error {
 				removeInterface(thing)
 			case what == "-" && kind == "interface":
 				upInterface(thing)
+			case kind == "firewall": // what is counted has no way back; its rules are of this machine alone
+				before[kind] = after[kind]
 			case what == "-" && kind == "setting":
 				path, value, _ := strings.Cut(thing, " = ")
 				restoreSetting(path, value)

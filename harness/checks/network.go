@@ -148,22 +148,25 @@ func (t *Trial) network() Served {
 	s := t.Serve()
 	t.Expect("connection refused", s.ask("tcp:"+s.gateway+":1"))
 	s.end()
-	t.AtEnd(func() { unplug(s.bridge) })
-	unplug(s.bridge)
+	t.AtEnd(func() { t.unplug(s.bridge) })
+	t.unplug(s.bridge)
 	return s
 }
 
 // unplug deletes an interface, if it is there.
-func unplug(name string) {
+func (t *Trial) unplug(name string) {
 	_ = netlink.LinkDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: name}})
+	delete(othersBridges, name)
+	t.seen = nil
 }
 
 // foreignBridge makes a bridge of somebody else's for the length of the trial,
-// with routes to subnets.
+// with routes to subnets. No run may change it, see observeWhatSettles.
 func (t *Trial) foreignBridge(name string, subnets ...string) {
 	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
+	othersBridges[name] = true
 	t.must(netlink.LinkAdd(bridge))
-	t.AtEnd(func() { unplug(name) })
+	t.AtEnd(func() { t.unplug(name) })
 	t.must(netlink.LinkSetUp(bridge))
 	for _, subnet := range subnets {
 		_, dst, err := net.ParseCIDR(subnet)

@@ -170,7 +170,7 @@ var step06 = []Fact{
 			second := t.Serve()
 			second.end()
 			t.ExpectThat(second.subnet != first.subnet, "another subnet than "+first.subnet, second.subnet)
-			unplug("foreign0") // who shares a bridge shares its subnet, also if another is free again
+			t.unplug("foreign0") // who shares a bridge shares its subnet, also if another is free again
 			third := t.network()
 			t.Expect(second.subnet, third.subnet)
 			if !t.others() && !oneUser() { // a way to a part of it that came later, as a VPN's
@@ -183,7 +183,7 @@ var step06 = []Fact{
 				t.ExpectThat(strings.Contains(r.Stderr, "("+mend+")"), mend, r.Stderr)
 				t.readdress(fourth.bridge, "10.200.0.1/16") // as it was told to
 				t.Expect("10.200.0.0/16", t.network().subnet)
-				unplug("foreign2")
+				t.unplug("foreign2")
 			}
 			t.foreignBridge("foreign1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 			if !oneUser() { // else it is an ordinary user's, and a warning
@@ -202,14 +202,14 @@ var step06 = []Fact{
 			name := t.network().bridge
 			foreign := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "foreign0"}
 			t.must(netlink.LinkAdd(foreign))
-			t.AtEnd(func() { unplug(name) })
+			t.AtEnd(func() { t.unplug(name) })
 			t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
 			i, err := net.InterfaceByName(name)
 			t.must(err)
 			addresses, _ := i.Addrs()
 			t.Expect("[] down", fmt.Sprint(addresses, map[bool]string{false: " down"}[i.Flags&net.FlagUp != 0]))
 
-			unplug(name)
+			t.unplug(name)
 			t.foreignBridge(name)
 			address, err := netlink.ParseAddr("192.0.2.1/24")
 			t.must(err)
