@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"containers-from-scratch/harness/probe"
+
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -123,4 +125,11 @@ func addTable(t *testing.T, name string) {
 	n, _, err := unix.Recvfrom(s, answer, 0)
 	require.NoError(t, err)
 	require.Zero(t, int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:n])), "the error in the answer")
+}
+
+// TestATunnelsFallbackIsNotTheProgramsOwn: only as long as it is down.
+func TestATunnelsFallbackIsNotTheProgramsOwn(t *testing.T) {
+	tryHere(t)
+	seen := made([]probe.Interface{{Name: "lo", Up: true}, {Name: "sit0"}, {Name: "gre0", Up: true}, {Name: "eth1"}})
+	require.Equal(t, []probe.Interface{{Name: "lo", Up: true}, {Name: "gre0", Up: true}, {Name: "eth1"}}, seen)
 }

@@ -253,7 +253,7 @@ var step06 = []Fact{
 			r.Stdout = report + "\n}\n"
 			seen := t.report(r)
 			t.ExpectThat(seen.Namespaces["net"] != host, "another network namespace than "+host, host)
-			t.Expect("[{lo true  [127.0.0.1/8]}]", fmt.Sprint(seen.Interfaces))
+			t.Expect("[{lo true  [127.0.0.1/8]}]", fmt.Sprint(made(seen.Interfaces)))
 			t.Expect("connection refused", last)
 			t.Expect("1 warning of the network", fmt.Sprintf("%d warning of the network", strings.Count(r.Warnings, "network")))
 		},
