@@ -237,6 +237,11 @@ var step04 = []Fact{
 				t.ExpectRefusal(r)
 				t.ExpectThat(strings.Contains(r.Stderr, controller) && strings.Contains(r.Stderr, "mount"), controller+", and a command that mounts it", r.Stderr)
 			}
+			if !t.others() { // who opens its files by another system call is not kept from them
+				r := t.Launch("", "/probe", "swapless", t.Program.Path, "run", "/probe", "args", "it", "ran")
+				t.ExpectRefusal(r)
+				t.ExpectThat(strings.Contains(r.Stderr, "swapaccount=1"), "swapaccount=1 on stderr", r.Stderr)
+			}
 		},
 	},
 	{

@@ -72,13 +72,17 @@ func explainDeath(err error, init *os.Process) error {
 // cgroupError says what was refused, and what to paste then.
 func cgroupError(err error) error {
 	path, _ := errors.AsType[*os.PathError](err)
-	switch dir := filepath.Dir(given(path).Path); given(path).Err {
+	switch dir, file := filepath.Split(given(path).Path); given(path).Err {
 	case unix.EROFS:
 		err = fmt.Errorf("%w (mount -o remount,bind,rw %s)", err, dir)
+	case unix.ENOENT:
+		if strings.Contains(file, "sw") {
+			err = fmt.Errorf("%w (boot with swapaccount=1)", err)
+		}
 	case unix.EEXIST:
 		err = fmt.Errorf("%w: it is another container's, or was left behind", err)
 	case unix.EBUSY: // as in Docker: who has processes shares nothing out
-		err = fmt.Errorf("%w (mkdir %[2]s/init; xargs -n1 <%[2]s/cgroup.procs >%[2]s/init/cgroup.procs)", err, dir)
+		err = fmt.Errorf("%w (mkdir %[2]sinit; xargs -n1 <%[2]scgroup.procs >%[2]sinit/cgroup.procs)", err, dir)
 	}
 	return fmt.Errorf("create cgroup: %w", err)
 }

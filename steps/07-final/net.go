@@ -89,16 +89,15 @@ func freeSubnet(bridge netlink.Link) (netlink.Addr, error) {
 		}
 	}
 	routes, unread := netlink.RouteList(nil, unix.AF_INET)
-	err = cmp.Or(err, unread)
 	for _, a := range addresses {
 		if !slices.ContainsFunc(routes, func(r netlink.Route) bool {
 			size, _ := r.Dst.Mask.Size() // 0 is the default route, 1 the half of it that a VPN sets
 			return size > 1 && r.LinkIndex != bridge.Attrs().Index && (r.Dst.Contains(a.IP) || a.Contains(r.Dst.IP))
 		}) {
-			return a, err
+			return a, cmp.Or(err, unread)
 		}
 	}
-	return netlink.Addr{}, cmp.Or(err, errors.New("the host has other routes to its subnet (ip address flush dev cfs0; ip address add 10.200.0.1/16 dev cfs0)"))
+	return netlink.Addr{}, cmp.Or(err, unread, errors.New("the host has other routes to its subnet (ip address flush dev cfs0; ip address add 10.200.0.1/16 dev cfs0)"))
 }
 
 // configureNetwork sets up what init has in a new network namespace: lo, and

@@ -288,6 +288,29 @@ func refusal(name string, f *fault, words []string) error {
 	return nil
 }
 
+// swapless runs a program as on a kernel that does not count swap: the files for
+// that limit are not there.
+func swapless(args []string) error {
+	status, err := supervise(unix.SYS_OPENAT, func(call notice) (unix.Errno, func()) {
+		path := make([]byte, 256)
+		if memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", call.pid)); err == nil {
+			defer memory.Close()
+			_, _ = memory.ReadAt(path, int64(call.args[1])) // less, at the end of the memory
+		}
+		path, _, _ = bytes.Cut(path, []byte{0})
+		switch filepath.Base(string(path)) {
+		case "memory.swap.max", "memory.memsw.limit_in_bytes":
+			return unix.ENOENT, nil
+		}
+		return 0, nil
+	}, nil, args...)
+	if err != nil {
+		return err
+	}
+	os.Exit(status)
+	return nil
+}
+
 // killed runs a program that SIGKILL ends at its Nth use of one system call, which
 // is not made any more. Its children make theirs.
 func killed(args []string) error {

@@ -47,6 +47,7 @@ var verbs = map[string]func(args []string) error{
 	"size":         size,         // print rows and columns of the terminal on stdin
 	"uncontrolled": uncontrolled, // CONTROLLER ROOT CGROUP PROG [ARG...]: run PROG, which finds no such cgroup mount, and CGROUP, if any, as ROOT
 	"unsent":       unsent,       // SIGNAL PROG [ARG...]: run PROG, which SIGSYS ends when it sends SIGNAL
+	"swapless":     swapless,     // PROG [ARG...]: run PROG, as on a kernel that does not count swap
 	"unshareless":  unshareless,  // PROG [ARG...]: run PROG, which gets no new namespace
 	"without":      without,      // CAPABILITY PROG [ARG...]: run PROG without it
 	"write":        write,        // FILE TEXT
