@@ -35,6 +35,7 @@ help: ## this list
 	@echo '  make watch            try its facts on every save, with hints'
 	@echo '  make test-step 3      try every fact of step 3 on steps/03-mount'
 	@echo '                        PROGRAM=./work tries them on your program'
+	@echo '                        RUN=hostname  only those with this text in their name'
 	@echo '  make shell            a shell in a throwaway machine, with the steps in PATH'
 	@echo 'instructor'
 	@echo '  make map              what each step shares with the host: here, and as a page'
@@ -49,11 +50,15 @@ help: ## this list
 	@echo '  make bench            what a start costs, beside runc, crun, bwrap and unshare'
 	@echo '  make engines          podman, docker and containerd, those that are installed, with our runtime'
 	@echo 'variables'
-	@echo '  SANDBOX=auto|vm|container|host|user   where; CGROUP=v2|v1|hybrid, KERNEL=dir,'
-	@echo '  ACCEL=auto|kvm|tcg, ARCH=amd64|arm64  what vm it is'
-	@echo '  PROGRAM=dir|file  RUN=text  V=1       whose program, which facts, every failure in full'
-	@echo '  MUST_RUN=1                            skips are forbidden'
-	@echo '  RUNTIME=dir|file|command              whose OCI runtime: the last three'
+	@echo '  SANDBOX=vm            where: a virtual machine (QEMU); CGROUP=v2|v1|hybrid, KERNEL=dir,'
+	@echo '                        ACCEL=auto|kvm|tcg and ARCH=amd64|arm64 say which'
+	@echo '          container     a privileged container of docker or podman'
+	@echo '          host          namespaces of its own on this machine, as root'
+	@echo '          user          the same without root: less can be tried'
+	@echo '          auto          the first of these that works here (the default)'
+	@echo '  PROGRAM=dir|file      whose program; RUN=text which facts; V=1 every failure in full'
+	@echo '  MUST_RUN=1            skips are forbidden'
+	@echo '  RUNTIME=dir|file|command  whose OCI runtime: the last three'
 
 harness: # without the commit in it, for which each new one would link it again
 	@test -x $(HARNESS) || echo 'building the harness (a minute, the first time)' >&2

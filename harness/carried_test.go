@@ -98,6 +98,17 @@ func TestCarried(t *testing.T) {
 			}
 		}
 	}
+	// Step 00 has the command.go of step 01: what a learner begins with.
+	copied, original := "testdata/00-none/command.go", first["command.go"]+"/command.go"
+	want, err := os.ReadFile(original)
+	require.NoError(t, err)
+	if saw, _ := os.ReadFile(copied); string(saw) != string(want) {
+		if *update {
+			require.NoError(t, os.WriteFile(copied, want, 0o644))
+		} else {
+			t.Errorf("harness/%s differs from %s; edit that one, then run: make carry", copied, clean(original))
+		}
+	}
 	for key := range rewritten {
 		if !needed[key] {
 			t.Errorf("rewritten lists %s, which is carried over as it is: remove it", key)

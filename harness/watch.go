@@ -51,9 +51,20 @@ func start(args []string) error {
 	if n == 1 {
 		first = "work/main.go"
 	}
-	fmt.Printf("%s is step %02d; step %02d is yours to write.\nRead %s, start `make watch` in a second terminal, change %s.\n",
-		learnersDir+"/", n-1, n, step.Lesson, first)
+	fmt.Printf("%s is step %02d; step %02d is yours to write.\nRead %s, start `%s` in a second terminal, change %s.\n",
+		learnersDir+"/", n-1, n, step.Lesson, again("make watch"), first)
 	return nil
+}
+
+// again is a command of make with the machine that was asked for this time: who
+// needed SANDBOX=host once needs it in what he pastes next.
+func again(command string) string {
+	for _, name := range []string{"SANDBOX", "CGROUP", "KERNEL", "ACCEL", "ARCH"} {
+		if value := os.Getenv(name); value != "" {
+			command += " " + name + "=" + value
+		}
+	}
+	return command
 }
 
 // knownStep reads "3", "03" or "03-mount", and wants such a step.
@@ -68,17 +79,15 @@ func knownStep(word string) (int, error) {
 }
 
 // beginning are the files that step n begins with: the program of the step
-// before. Before the first there is a dozen lines, and command.go, which is the
-// same in all steps and no part of the lesson.
+// before. Before the first that is step 00, with the command.go of all steps.
 func beginning(n int) (map[string]string, error) {
-	var paths []string
+	pattern := fmt.Sprintf("steps/%02d-*/*.go", n-1)
 	if n == 1 {
-		paths = []string{"harness/testdata/00-none/main.go", "steps/01-uts/command.go"}
-	} else {
-		var err error
-		if paths, err = filepath.Glob(fmt.Sprintf("steps/%02d-*/*.go", n-1)); err != nil {
-			return nil, err
-		}
+		pattern = "harness/testdata/00-none/*.go"
+	}
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, err
 	}
 	files := map[string]string{}
 	for _, path := range paths {
@@ -113,7 +122,7 @@ func watchProgram(args []string) error {
 		dir = learnersDir
 	}
 	if info, err := os.Stat(dir); err != nil && dir == learnersDir {
-		return usage("there is no %s/ yet: make start", learnersDir)
+		return usage("there is no %s/ yet: %s", learnersDir, again("make start"))
 	} else if err != nil || !info.IsDir() {
 		return usage("PROGRAM=%s is not the directory of a Go package", dir)
 	}

@@ -67,6 +67,17 @@ func TestStartKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
+// TestAgain: what is printed to be pasted names the machine that was asked for.
+func TestAgain(t *testing.T) {
+	for _, name := range []string{"CGROUP", "KERNEL", "ACCEL", "ARCH"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("SANDBOX", "")
+	require.Equal(t, "make watch", again("make watch"))
+	t.Setenv("SANDBOX", "host")
+	require.Equal(t, "make watch SANDBOX=host", again("make watch"))
+}
+
 // TestWatchVerdicts: whose fault each ending is, for who watches.
 func TestWatchVerdicts(t *testing.T) {
 	t.Chdir("..")

@@ -1,21 +1,19 @@
 //go:build linux
 
-// Step 00: the dozen lines that every step starts from. The command runs, and
+// Step 00: what every step starts from. The program becomes the command, and
 // nothing is isolated.
 package main
 
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"syscall"
+	"path/filepath"
 )
 
 func main() {
-	path, err := exec.LookPath(os.Args[2])
-	if err == nil {
-		err = syscall.Exec(path, os.Args[2:], os.Environ())
+	if len(os.Args) > 2 && os.Args[1] == "run" {
+		exit(0, execute(os.Args[2:]))
 	}
-	fmt.Fprintln(os.Stderr, "container:", err)
+	fmt.Fprintf(os.Stderr, "usage: %s run CMD [ARG...]\n", filepath.Base(os.Args[0]))
 	os.Exit(125)
 }
