@@ -3,18 +3,14 @@ package bench
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
-)
 
-var update = flag.Bool("update", false, "write the golden file anew")
+	"containers-from-scratch/harness/internal/golden"
+)
 
 // TestReport compares a report of made-up samples with a golden file: a median
 // of an even and of an odd number, a failure that hides what else was measured,
@@ -42,15 +38,7 @@ func TestReport(t *testing.T) {
 
 	var got bytes.Buffer
 	Report(&got, peers, samples)
-	golden := filepath.Join("testdata", "report.golden")
-	if *update {
-		require.NoError(t, os.WriteFile(golden, got.Bytes(), 0o644))
-	}
-	want, err := os.ReadFile(golden)
-	require.NoError(t, err)
-	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got.String(), "\n")); diff != "" {
-		t.Errorf("report differs from %s (-want +got):\n%s\nif it is better now, run: go test ./harness/bench -update", golden, diff)
-	}
+	golden.Compare(t, "testdata/report.golden", got.String())
 }
 
 func TestReportOfNothing(t *testing.T) {

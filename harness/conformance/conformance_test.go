@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,11 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
-)
 
-var update = flag.Bool("update", false, "write the golden file anew")
+	"containers-from-scratch/harness/internal/golden"
+)
 
 // said are outputs as tests of the suite give them, shortened.
 var said = []Run{
@@ -120,15 +118,7 @@ func TestReport(t *testing.T) {
 			require.Equal(t, len(said), score.Tests())
 		}
 	}
-	golden := filepath.Join("testdata", "report.golden")
-	if *update {
-		require.NoError(t, os.WriteFile(golden, got.Bytes(), 0o644))
-	}
-	want, err := os.ReadFile(golden)
-	require.NoError(t, err)
-	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got.String(), "\n")); diff != "" {
-		t.Errorf("report differs from %s (-want +got):\n%s\nif it is better now, run: go test ./harness/conformance -update", golden, diff)
-	}
+	golden.Compare(t, "testdata/report.golden", got.String())
 }
 
 // TestExpectedFile reads the committed list; the suite's tests stand in its

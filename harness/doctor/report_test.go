@@ -1,20 +1,14 @@
 package doctor
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
+	"containers-from-scratch/harness/internal/golden"
 	"containers-from-scratch/harness/probe"
 	"containers-from-scratch/harness/sandbox"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // yes and no are findings as the sandboxes word them.
 func yes(place, reason string) Finding {
@@ -148,16 +142,7 @@ func TestTheReportOf(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := test.machine.Report(test.findings)
-			golden := filepath.Join("testdata", name+".golden")
-			if *update {
-				require.NoError(t, os.WriteFile(golden, []byte(got), 0o644))
-			}
-			want, err := os.ReadFile(golden)
-			require.NoError(t, err)
-			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("report differs from %s (-want +got):\n%s\nif it is better now, run: go test ./harness/doctor -update", golden, diff)
-			}
+			golden.Compare(t, "testdata/"+name+".golden", test.machine.Report(test.findings))
 		})
 	}
 }

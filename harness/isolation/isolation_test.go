@@ -3,20 +3,17 @@ package isolation
 import (
 	"encoding/xml"
 	"errors"
-	"flag"
 	"io"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
+	"containers-from-scratch/harness/internal/golden"
 	"containers-from-scratch/harness/probe"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // recorded is what make map measured in a virtual machine, of all steps,
 // and of runc.
@@ -29,22 +26,9 @@ func recorded(t *testing.T) probe.Measurement {
 	return m
 }
 
-// golden compares a text with a file.
-func golden(t *testing.T, name, got string) {
-	file := "testdata/" + name
-	if *update {
-		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
-	}
-	want, err := os.ReadFile(file)
-	require.NoError(t, err)
-	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-		t.Errorf("differs from %s (-want +got):\n%s\nif it is better now, run: go test ./harness/isolation -update", file, diff)
-	}
-}
-
 func TestTheTerminalShows(t *testing.T) {
-	golden(t, "wide.golden", Terminal(recorded(t), 150, false))
-	golden(t, "narrow.golden", Terminal(recorded(t), 80, false))
+	golden.Compare(t, "testdata/wide.golden", Terminal(recorded(t), 150, false))
+	golden.Compare(t, "testdata/narrow.golden", Terminal(recorded(t), 80, false))
 }
 
 // TestNoLineIsTooWide, down to terminals of 60 columns.
@@ -69,14 +53,7 @@ func TestBoldSaysNothingElse(t *testing.T) {
 // TestThePictureIsWhatTheMeasurementGives, the recorded one; the check of the
 // same name in a sandbox measures anew.
 func TestThePictureIsWhatTheMeasurementGives(t *testing.T) {
-	if *update {
-		require.NoError(t, os.WriteFile("map.svg", []byte(Picture(recorded(t))), 0o644))
-	}
-	want, err := os.ReadFile("map.svg")
-	require.NoError(t, err)
-	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(Picture(recorded(t)), "\n")); diff != "" {
-		t.Errorf("harness/isolation/map.svg (-committed +drawn):\n%s\nrun: make carry", diff)
-	}
+	golden.Compare(t, "map.svg", Picture(recorded(t)))
 }
 
 // TestADrawingFollowsTheMeasurement changes one thing after the other, and sees

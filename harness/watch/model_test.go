@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,11 +9,10 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"containers-from-scratch/harness/internal/golden"
+)
 
 var (
 	first  = Step{1, "01-uts", "steps/01-uts/README.md"}
@@ -106,12 +104,7 @@ func TestScreens(t *testing.T) {
 						require.LessOrEqual(t, utf8.RuneCountInString(line), style.Width, line)
 					}
 				}
-				if *update {
-					require.NoError(t, os.WriteFile(file, []byte(shown), 0o644))
-				}
-				want, err := os.ReadFile(file)
-				require.NoError(t, err)
-				require.Empty(t, cmp.Diff(strings.Split(string(want), "\n"), strings.Split(shown, "\n")))
+				golden.Compare(t, file, shown)
 			})
 		}
 	}
