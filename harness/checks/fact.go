@@ -50,7 +50,7 @@ type Failure struct {
 	Hung          bool // the program had to be killed
 	Reached       bool // the command had been seen to run by then
 	Left          bool // the program left something behind
-	Refused       bool // the program ended before the command ran, and said why, or panicked
+	Refused       bool // the program failed by itself, and said why, or panicked
 }
 
 // String tells a failure in six short lines.
@@ -70,14 +70,14 @@ type cause struct{ Because, LookAt, Ours, Read string }
 // missesDirectory is how a program refuses that mounts on what is not there.
 var missesDirectory = regexp.MustCompile("container: .*mount.*: no such file or directory")
 
-// cause is the fact's own, unless the program failed before it came to that.
+// cause is the fact's own, unless the program failed by itself.
 func (f Failure) cause() cause {
 	switch own := (cause{f.Fact.Because, f.Fact.LookAt, "", f.Fact.Read}); {
 	case f.Refused && missesDirectory.MatchString(strings.Join(f.Saw, " ")):
 		return cause{"a root filesystem may be all but empty: what is mounted, and what it is mounted on, has to be there",
 			"what is made before each mount", "03-mount/mount.go mountFilesystems", "mount(2), mkdir(2)"}
 	case f.Refused:
-		return cause{"the program itself failed before the command ran, and this is what it says",
+		return cause{"the program itself failed, and this is what it says",
 			"the act that it names, and what must be done before it", "", "the manual page of that act"}
 	case f.Hung && !f.Reached && len(f.Saw) == 1:
 		return cause{"the command does not run, or does not end, and nothing is said",
