@@ -90,8 +90,9 @@ func (c cgroup) directories() []string {
 	return list
 }
 
-// create makes the cgroup, and those above it, with limits. One that is there
-// is another container's. After an error nothing is left that it made.
+// create makes the cgroup, and those above it, with limits, but that of
+// processes. One that is there is another container's. After an error nothing
+// is left that it made.
 func (c cgroup) create(r *specs.LinuxResources) (err error) {
 	var made []string
 	defer func() {
@@ -125,10 +126,14 @@ func (c cgroup) create(r *specs.LinuxResources) (err error) {
 			parent = child
 		}
 	}
-	if err := c.update(r); err != nil {
+	limits := given(r)
+	if limits.Pids != nil {
+		limits.Pids = &specs.LinuxPids{Limit: new(int64(-1))} // see limitProcesses
+	}
+	if err := c.update(&limits); err != nil {
 		return err
 	}
-	return c.limitDevices(given(r).Devices)
+	return c.limitDevices(limits.Devices)
 }
 
 // handDown lets the cgroups below dir have the controllers of v2: each cgroup

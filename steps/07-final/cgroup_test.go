@@ -126,12 +126,20 @@ func TestACgroupLives(t *testing.T) {
 	c := aCgroup(t, "")
 	require.NoError(t, c.create(defaultSpec(nil).Linux.Resources))
 	require.Equal(t, "67108864", c.file("memory", "memory.max", "memory.limit_in_bytes"))
-	require.Equal(t, "64", c.file("pids", "pids.max", "pids.max"))
+	require.Equal(t, "max", c.file("pids", "pids.max", "pids.max"), "until init sets it")
 	require.Contains(t, c.file("cpu", "cpu.max", "cpu.cfs_quota_us"), "50000")
 	require.Contains(t, []string{"0", "67108864", ""}, c.file("memory", "memory.swap.max", "memory.memsw.limit_in_bytes"))
 
 	s := shellIn(t, c)
 	require.Equal(t, "hello", s.run(t, "echo hello"))
+	files, err := c.join(s.Process.Pid)
+	require.NoError(t, err)
+	init := &initHalf{initConfig: initConfig{Spec: defaultSpec(nil)}, pidsMax: int(files[len(files)-1].Fd())}
+	require.NoError(t, init.limitProcesses())
+	require.Equal(t, "64", c.file("pids", "pids.max", "pids.max"))
+	if !c.v2("memory") { // there it would be killed
+		require.ErrorContains(t, c.update(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(4096))}}), "in use")
+	}
 	pids, err := c.processes()
 	require.NoError(t, err)
 	require.Equal(t, []int{s.Process.Pid}, pids)
@@ -164,7 +172,7 @@ func TestACgroupThatIsThereIsAnothers(t *testing.T) {
 	})
 	require.NoError(t, c.create(defaultSpec(nil).Linux.Resources))
 	require.ErrorIs(t, c.create(nil), os.ErrExist)
-	require.Equal(t, "64", c.file("pids", "pids.max", "pids.max"), "it is as it was")
+	require.Equal(t, "67108864", c.file("memory", "memory.max", "memory.limit_in_bytes"), "it is as it was")
 	c.removeEmpty() // what is done when a runtime was killed right after create
 	for _, dir := range c.directories() {
 		require.NoDirExists(t, dir)
@@ -270,6 +278,7 @@ func TestExecJoinsAContainerThatSharesItsCgroupOut(t *testing.T) {
 func TestLimitsGoUpAndDown(t *testing.T) {
 	c := aCgroup(t, "")
 	require.NoError(t, c.create(defaultSpec(nil).Linux.Resources))
+	require.NoError(t, c.update(&specs.LinuxResources{Pids: defaultSpec(nil).Linux.Resources.Pids}))
 	swapCounts := c.file("memory", "memory.swap.max", "memory.memsw.limit_in_bytes") != ""
 	for _, step := range []struct{ memory, swap int64 }{
 		{256 << 20, 512 << 20}, {32 << 20, 64 << 20}, {1 << 30, 1 << 30}, {-1, -1}, {16 << 20, 16 << 20}, {-1, 0}, {64 << 20, 0},

@@ -32,18 +32,21 @@ func (c cgroup) add(pid int) error {
 			}
 		})
 	}
-	if err != nil {
-		return fmt.Errorf("add process %d to cgroup: %w", pid, err)
-	}
-	return nil
+	return wrap(err, "add process %d to cgroup", pid)
 }
 
-// join is add, and then tasks.
-func (c cgroup) join(pid int) ([]*os.File, error) {
+// join is add, and then tasks, with the file of limitProcesses behind.
+func (c cgroup) join(pid int) (files []*os.File, err error) {
 	if err := c.add(pid); err != nil {
 		return nil, err
 	}
-	return c.tasks()
+	files, err = c.tasks()
+	if dir := c.Dirs["pids"]; dir != "" && err == nil {
+		var file *os.File
+		file, err = os.OpenFile(dir+"/pids.max", os.O_WRONLY, 0)
+		files = append(files, file)
+	}
+	return files, err
 }
 
 // tasks opens what joinCgroup needs, of each cgroup of v1. Who opens these
@@ -66,6 +69,9 @@ func (c cgroup) tasks() (files []*os.File, err error) {
 // moves itself it need not: 0.02 ms. See cgroup_procs_write_start of the
 // kernel.
 func (c *initHalf) joinCgroup() error {
+	if last := len(c.tasks) - 1; last >= 0 && c.Cgroup.Dirs["pids"] != "" {
+		c.tasks, c.pidsMax = c.tasks[:last], c.tasks[last]
+	}
 	for _, fd := range c.tasks {
 		err := write(fd, "0")
 		unix.Close(fd)
@@ -74,6 +80,17 @@ func (c *initHalf) joinCgroup() error {
 		}
 	}
 	return nil
+}
+
+// limitProcesses sets the limit that create left out. On v2 the threads of init
+// count, and Go ends a program that does not get another: from here on it needs
+// none.
+func (c *initHalf) limitProcesses() error {
+	limit := given(given(c.Spec.Linux.Resources).Pids).Limit
+	if limit == nil || c.pidsMax == 0 {
+		return nil
+	}
+	return wrap(write(c.pidsMax, strings.Replace(number(limit), "-1", "max", 1)), "limit processes")
 }
 
 // readCgroup returns what a file holds, without the end of the line; nothing

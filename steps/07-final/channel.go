@@ -61,10 +61,7 @@ func (c *channel) receive(event string) error {
 
 // send says event to the other half.
 func (c *channel) send(event string) error {
-	if err := json.MarshalWrite(c.file, message{Event: event}); err != nil {
-		return fmt.Errorf("send %s: %w", event, err)
-	}
-	return nil
+	return wrap(json.MarshalWrite(c.file, message{Event: event}), "send %s", event)
 }
 
 // sendConfig tells init what to do, and with which files.
@@ -83,10 +80,7 @@ func (c *channel) sendConfig(config initConfig, tasks []*os.File) error {
 	if err == nil {
 		_, err = c.file.Write(text)
 	}
-	if err != nil {
-		return fmt.Errorf("configure init: %w", err)
-	}
-	return nil
+	return wrap(err, "configure init")
 }
 
 // socketPair makes the two ends of a channel.
@@ -123,6 +117,7 @@ type initHalf struct {
 	root    *rootfs // before pivotRoot
 	path    string  // of the command, once it is found
 	tasks   []int   // descriptors, for joinCgroup
+	pidsMax int     // another, for limitProcesses
 }
 
 // awaitConfig waits until the runtime has prepared everything outside and says

@@ -68,10 +68,7 @@ func openConsole(size *specs.Box, uid int) (c console, err error) {
 func (c console) send(socket *os.File) error {
 	defer c.master.Close()
 	err := unix.Sendmsg(int(socket.Fd()), []byte(c.slave.Name()), unix.UnixRights(int(c.master.Fd())), nil, 0)
-	if err != nil {
-		return fmt.Errorf("send %s to the console socket: %w", c.slave.Name(), err)
-	}
-	return nil
+	return wrap(err, "send %s to the console socket", c.slave.Name())
 }
 
 // attach makes the slave this process' terminal and standard streams. Only who
@@ -106,10 +103,7 @@ func (c console) mountOnDevConsole() error {
 		defer unix.Close(target)
 		err = attach(tree, target)
 	}
-	if err != nil {
-		return fmt.Errorf("mount %s on /dev/console: %w", c.slave.Name(), err)
-	}
-	return nil
+	return wrap(err, "mount %s on /dev/console", c.slave.Name())
 }
 
 // dialConsole connects to the socket that is to get the terminal's master; nil

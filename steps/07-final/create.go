@@ -180,10 +180,7 @@ func writePid(file string, pid int) error {
 	if file == "" {
 		return nil
 	}
-	if err := os.WriteFile(file, []byte(strconv.Itoa(pid)), 0o644); err != nil {
-		return fmt.Errorf("write pid file: %w", err)
-	}
-	return nil
+	return wrap(os.WriteFile(file, []byte(strconv.Itoa(pid)), 0o644), "write pid file")
 }
 
 // detach lets the container outlive the runtime, and waits for start. Another

@@ -82,10 +82,7 @@ func (c cgroup) limitDevices(list []specs.LinuxDeviceCgroup) error {
 	case c.Dirs[""] == "":
 		return fmt.Errorf(noController, "devices")
 	}
-	if err := attachDeviceFilter(c.Dirs[""], deviceFilter(rules)); err != nil {
-		return fmt.Errorf("limit devices of %s: %w", c.Dirs[""], err)
-	}
-	return nil
+	return wrap(attachDeviceFilter(c.Dirs[""], deviceFilter(rules)), "limit devices of %s", c.Dirs[""])
 }
 
 // limitDevicesV1 writes the rules, see the kernel's cgroup-v1/devices.rst.

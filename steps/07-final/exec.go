@@ -77,9 +77,7 @@ func (o *options) setProcess(spec *specs.Spec, command []string) error {
 	}
 	p.Args, p.Terminal = command, o.tty
 	p.Env = append(p.Env, o.env...)
-	if o.cwd != "" {
-		p.Cwd = o.cwd
-	}
+	p.Cwd = cmp.Or(o.cwd, p.Cwd)
 	if o.user != "" {
 		u := &p.User
 		u.AdditionalGids = nil // another user's groups are not his

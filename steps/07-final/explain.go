@@ -50,6 +50,15 @@ func explain(err error) error {
 	return fmt.Errorf("%w%s", err, hint(err))
 }
 
+// wrap says what was tried, if err is not nil, as os.NewSyscallError does for a
+// system call.
+func wrap(err error, act string, a ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", fmt.Sprintf(act, a...), err)
+}
+
 // explainDeath says what init died of, if err is that it is dead.
 func explainDeath(err error, init *os.Process) error {
 	// EINVAL is netlink's word for a namespace that has gone, since Linux 6.12.
@@ -62,8 +71,11 @@ func explainDeath(err error, init *os.Process) error {
 	}
 	if end, _ := init.Wait(); end != nil {
 		err = fmt.Errorf("init ended before the command: %v", end)
-		if end.Sys().(syscall.WaitStatus).Signal() == unix.SIGKILL {
+		switch status := end.Sys().(syscall.WaitStatus); {
+		case status.Signal() == unix.SIGKILL:
 			err = fmt.Errorf("%w (by the OOM killer, if the memory limit is too low)", err)
+		case status.ExitStatus() == 2: // Go's own
+			err = fmt.Errorf("%w (if Go got no thread: exec needs room for 8 below the limit of processes)", err)
 		}
 	}
 	return err

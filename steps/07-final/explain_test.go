@@ -12,10 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOnlySIGKILLIsBlamedOnTheOOMKiller has init die of itself, and be killed.
-func TestOnlySIGKILLIsBlamedOnTheOOMKiller(t *testing.T) {
+// TestADeathIsExplained has init die of itself, and be killed.
+func TestADeathIsExplained(t *testing.T) {
 	for end, want := range map[string]string{
-		"exit 2":     "init ended before the command: exit status 2",
+		"exit 3":     "init ended before the command: exit status 3",
+		"exit 2":     "init ended before the command: exit status 2 (if Go got no thread: exec needs room for 8 below the limit of processes)",
 		"kill -9 $$": "init ended before the command: signal: killed (by the OOM killer, if the memory limit is too low)",
 	} {
 		c := exec.Command("sh", "-c", end)

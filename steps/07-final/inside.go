@@ -110,10 +110,8 @@ func writeProc(name, text string) error {
 		return fmt.Errorf("open /proc/%s: %w", name, err)
 	}
 	defer unix.Close(fd)
-	if _, err := unix.Write(fd, []byte(text)); err != nil {
-		return fmt.Errorf("write /proc/%s: %w", name, err)
-	}
-	return nil
+	_, err = unix.Write(fd, []byte(text))
+	return wrap(err, "write /proc/%s", name)
 }
 
 // chdirInside makes cwd the working directory, after pivot, and makes it where

@@ -190,6 +190,8 @@ func (p *spawned) read() (r report, err error) {
 	switch r.call {
 	case unix.SYS_SETNS:
 		act = "join namespace " + p.attr.Join[int(r.object)-len(p.attr.Files)-2].File.Name()
+	case unix.SYS_CLONE:
+		act = "fork"
 	case unix.SYS_UNSHARE:
 		act = fmt.Sprintf("create namespaces %#x", r.object)
 	case unix.SYS_SETGROUPS, unix.SYS_SETRESGID, unix.SYS_SETRESUID:

@@ -202,6 +202,9 @@ func update(root, id, file string) error {
 	if _, err := readJSON(file, &resources); err != nil {
 		return err
 	}
+	if resources.Pids != nil && s.Status == specs.StateCreated { // init would undo it
+		return errors.New("update of linux.resources.pids before start is not supported")
+	}
 	spec, err := s.spec()
 	if err != nil {
 		return err

@@ -87,7 +87,8 @@ func startIn(spec *specs.Spec, exe *os.File, args []string, files []*os.File, mo
 	group, _ := os.Open(more.cgroup.Dirs[""]) // where there is one
 	defer group.Close()
 	// Two processors serve init as well as many, and few threads start faster.
-	env := []string{"GOMAXPROCS=2", "GOGC=off"}
+	// Whoever started it is told why it died, and not where.
+	env := []string{"GOMAXPROCS=2", "GOGC=off", "GOTRACEBACK=none"}
 	if more.joined == nil && len(join) == 0 && create&unix.CLONE_NEWTIME == 0 {
 		attr := &syscall.SysProcAttr{Cloneflags: create &^ unix.CLONE_NEWUSER, Pdeathsig: unix.SIGKILL}
 		if create&unix.CLONE_NEWUSER != 0 {

@@ -89,8 +89,5 @@ func setOOMScoreAdj(pid int, adj *int) error {
 		return nil
 	}
 	file := fmt.Sprintf("/proc/%d/oom_score_adj", pid)
-	if err := os.WriteFile(file, []byte(strconv.Itoa(*adj)), 0); err != nil {
-		return fmt.Errorf("set OOM score adjustment to %d: %w", *adj, err)
-	}
-	return nil
+	return wrap(os.WriteFile(file, []byte(strconv.Itoa(*adj)), 0), "set OOM score adjustment to %d", *adj)
 }

@@ -40,6 +40,8 @@ func (c cgroup) update(r *specs.LinuxResources) error {
 			limits, err = append(limits, l), nil
 		case errors.Is(err, os.ErrNotExist) && strings.Contains(l.file, "sw") && (l.value == "max" || l.value == "-1"):
 			err = nil // the kernel does not count swap, and need not limit it
+		case errors.Is(err, unix.EBUSY) && l.controller == "memory":
+			err = fmt.Errorf("%w (more than that is in use)", err)
 		}
 	}
 	return err

@@ -31,6 +31,7 @@ func (c *initHalf) restrict() error {
 		func() error { return setUser(p.User) },
 		caps.apply,
 		restoreOpenFiles,
+		c.limitProcesses,
 		func() error { return setRlimits(p.Rlimits) },
 		func() error { return loadSeccomp(c.Seccomp, c.SeccompFlags) },
 	)

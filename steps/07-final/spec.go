@@ -78,10 +78,7 @@ func writeSpec(bundle string) error {
 		_, err = f.Write(configText())
 		err = errors.Join(err, f.Close())
 	}
-	if err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	return nil
+	return wrap(err, "write configuration")
 }
 
 // withoutNamespace takes a namespace out of the spec.

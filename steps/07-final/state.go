@@ -150,10 +150,7 @@ func (s *state) save() error {
 	if err == nil {
 		err = os.Rename(filepath.Join(s.dir, ".new"), filepath.Join(s.dir, stateFile))
 	}
-	if err != nil {
-		return fmt.Errorf("save state of container %s: %w", s.ID, err)
-	}
-	return nil
+	return wrap(err, "save state of container %s", s.ID)
 }
 
 // refresh finds the status out: the runtime does not stay to write it down.
