@@ -177,39 +177,62 @@ func (r *mutantRun) job(i int, stage mutantStage) mutants.Job {
 // try runs what has survived so far in a stage: first the steps' own programs,
 // of which all must be true, and then the mutants in two machines at once.
 func (r *mutantRun) try(n int) error {
+	jobs, own, err := r.left(n)
+	if err != nil || len(jobs) == 0 {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "%s: %d mutants\n", r.stages[n].name, len(jobs))
+	r.tried = 0
+	first, second := &mutantMachine{run: r, stage: n}, &mutantMachine{run: r, stage: n}
+	defer first.close()
+	defer second.close()
+	if err := first.batch(own, nil); err != nil {
+		return err
+	}
+	if err := r.fit(r.stages[n], own); err != nil {
+		return err
+	}
+	const atOnce = 20 // the machine's disk is its memory
+	chunks := make(chan []int, len(jobs))
+	for c := range slices.Chunk(jobs, min(atOnce, len(jobs)/2+1)) {
+		chunks <- c
+	}
+	close(chunks)
+	ended := make(chan error)
+	for _, m := range []*mutantMachine{first, second} {
+		go func() { ended <- m.serve(chunks) }()
+	}
+	return errors.Join(<-ended, <-ended)
+}
+
+// left are the mutants that a stage is to try, by index, and the own programs of
+// their steps, whose results of the stage before it forgets.
+func (r *mutantRun) left(n int) (jobs []int, own []mutants.Job, err error) {
 	stage := r.stages[n]
-	var jobs []int // indices
-	var own []mutants.Job
 	for i, m := range r.all {
 		step := stepNumber(m.Step)
-		if _, tried := r.results[i]; tried && r.results[i].How != mutants.Survived || step < stage.from {
+		if result, tried := r.results[i]; tried && result.How != mutants.Survived || step < stage.from {
 			continue
 		}
 		<-r.builds[i].ended
 		switch b := r.builds[i]; {
 		case b.err != nil:
-			return broke(fmt.Errorf("build a mutant of %s: %w", m.Place(), b.err))
+			return nil, nil, broke(fmt.Errorf("build a mutant of %s: %w", m.Place(), b.err))
 		case b.refused != "":
 			continue
 		}
 		jobs = append(jobs, i)
 		if !slices.ContainsFunc(own, func(j mutants.Job) bool { return j.Step == step }) {
 			own = append(own, mutants.Job{ID: -step, Step: step, Program: "/box/bin/" + m.Step, User: stage.user})
+			delete(r.results, -step)
 		}
 	}
-	if len(jobs) == 0 {
-		return nil
-	}
-	fmt.Fprintf(os.Stderr, "%s: %d mutants\n", stage.name, len(jobs))
-	r.tried = 0
-	for _, job := range own {
-		delete(r.results, job.ID)
-	}
-	first := &mutantMachine{run: r, stage: n}
-	defer first.close()
-	if err := first.batch(own, nil); err != nil {
-		return err
-	}
+	return jobs, own, nil
+}
+
+// fit looks at the results of the steps' own programs, and tells which facts are
+// left out because they are false there of these too.
+func (r *mutantRun) fit(stage mutantStage, own []mutants.Job) error {
 	for _, job := range own {
 		switch result := r.results[job.ID]; {
 		case result.How != mutants.Survived:
@@ -221,19 +244,5 @@ func (r *mutantRun) try(n int) error {
 			}
 		}
 	}
-	const atOnce = 20 // the machine's disk is its memory
-	chunks := make(chan []int)
-	go func() {
-		for c := range slices.Chunk(jobs, min(atOnce, len(jobs)/2+1)) {
-			chunks <- c
-		}
-		close(chunks)
-	}()
-	second := &mutantMachine{run: r, stage: n}
-	defer second.close()
-	ended := make(chan error)
-	for _, m := range []*mutantMachine{first, second} {
-		go func() { ended <- m.serve(chunks) }()
-	}
-	return errors.Join(<-ended, <-ended)
+	return nil
 }

@@ -31,11 +31,13 @@ func (r *mutantRun) compile() error {
 	if err := r.builder.Prune(r.all); err != nil {
 		return err
 	}
-	next := make(chan int)
+	next := make(chan int, len(r.all))
 	r.builds = make([]mutantBuild, len(r.all))
 	for i := range r.builds {
 		r.builds[i].ended = make(chan struct{})
+		next <- i
 	}
+	close(next)
 	for range 2 {
 		go func() {
 			for i := range next {
@@ -45,12 +47,6 @@ func (r *mutantRun) compile() error {
 			}
 		}()
 	}
-	go func() {
-		for i := range r.all {
-			next <- i
-		}
-		close(next)
-	}()
 	return nil
 }
 
@@ -62,15 +58,17 @@ type mutantMachine struct {
 	machine sandbox.Machine
 }
 
-// serve runs chunks of mutants. After an error it still takes what comes, for
-// whoever hands it out.
-func (m *mutantMachine) serve(chunks <-chan []int) (err error) {
+// serve runs chunks of mutants. After an error it takes the others away, so that
+// the run ends.
+func (m *mutantMachine) serve(chunks <-chan []int) error {
 	for chunk := range chunks {
-		if err == nil {
-			err = m.mutants(chunk)
+		if err := m.mutants(chunk); err != nil {
+			for range chunks {
+			}
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // mutants runs some mutants.

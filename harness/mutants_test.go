@@ -133,3 +133,18 @@ func TestABuildThatFailsStopsTheRun(t *testing.T) {
 	require.ErrorContains(t, o, "no space left on device")
 	require.Empty(t, place.runs)
 }
+
+// TestAStepThatIsFalseItselfStopsTheRun: of its mutants nobody could tell what
+// was noticed.
+func TestAStepThatIsFalseItselfStopsTheRun(t *testing.T) {
+	r, place, _ := toyRun([]string{mutants.Noticed})
+	ended := make(chan struct{})
+	close(ended)
+	r.builds[0].ended = ended
+	place.ends[-1] = []string{mutants.Noticed}
+	var o outcome
+	require.ErrorAs(t, r.try(0), &o)
+	require.Equal(t, 3, o.status)
+	require.ErrorContains(t, o, `step 01 is not fit for mutants as root: "it holds" fails of its own program`)
+	require.Equal(t, [][]int{{-1}}, place.runs)
+}
