@@ -82,10 +82,8 @@ func changeMount(mnt int, attr unix.MountAttr, recursive bool) error {
 	err := unix.MountSetattr(mnt, "", flags, &attr)
 	if err == unix.EPERM {
 		return fmt.Errorf("change what the host has locked, see mount_namespaces(7): %w", err)
-	} else if err != nil {
-		return fmt.Errorf("set attributes: %w", err)
 	}
-	return nil
+	return os.NewSyscallError("set attributes", err)
 }
 
 // setAttributes gives the mount mnt those of o.

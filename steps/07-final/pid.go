@@ -111,9 +111,9 @@ func (c *container) wait(release func() error) (status int, err error) {
 		}
 	}()
 
-	go func() { c.started <- release() }()
 	exited := make(chan *os.ProcessState)
 	go func() {
+		c.started <- release()
 		state, _ := c.process.Wait()
 		exited <- state
 	}()

@@ -17,10 +17,7 @@ import (
 // the mount namespace that the program was started in.
 var sealedExecutable = sync.OnceValues(func() (*os.File, error) {
 	f, err := throughReadOnlyMount("/proc/self/exe")
-	if err != nil {
-		return nil, fmt.Errorf("seal our program: %w", err)
-	}
-	return f, nil
+	return f, wrap(err, "seal our program")
 })
 
 // throughReadOnlyMount opens the file at path through a mount of its own, that

@@ -205,10 +205,8 @@ func (s *state) signal(sig unix.Signal) error {
 		return errNotRunning
 	}
 	defer unix.Close(pidfd)
-	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err == unix.ESRCH {
+	if err = unix.PidfdSendSignal(pidfd, sig, nil, 0); err == unix.ESRCH {
 		return errNotRunning
-	} else if err != nil {
-		return fmt.Errorf("send signal %d to container %s: %w", sig, s.ID, err)
 	}
-	return nil
+	return wrap(err, "send signal %d to container %s", sig, s.ID)
 }

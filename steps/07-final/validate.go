@@ -27,10 +27,7 @@ func readJSON(file string, v any) (text []byte, err error) {
 	if err == nil {
 		err = json.Unmarshal(text, v, json.MatchCaseInsensitiveNames(true))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, err)
-	}
-	return text, nil
+	return text, wrap(err, "read %s", file)
 }
 
 // readSpec reads a config.json as it is, and returns its text, too.
