@@ -189,10 +189,16 @@ func fail(args []string) error {
 		return err
 	}
 	status, err := supervise(f.nr, f.decide, nil, args[2:]...)
+	return end(status, err, f.happened())
+}
+
+// end ends this program with the status of the one that was supervised, or with
+// never when that did not come to what was waited for.
+func end(status int, err error, came bool) error {
 	if err != nil {
 		return err
 	}
-	if !f.happened() {
+	if !came {
 		status = never
 	}
 	os.Exit(status)
@@ -334,14 +340,7 @@ func killed(args []string) error {
 		}
 		return 0, func() { n.Add(-1) }
 	}, func(pid int) { number.Store(int32(pid)) }, args[2:]...)
-	if err != nil {
-		return err
-	}
-	if int(n.Load()) < nth && status == 0 {
-		status = never
-	}
-	os.Exit(status)
-	return nil
+	return end(status, err, int(n.Load()) >= nth || status != 0)
 }
 
 // early runs a program "PROG run CMD…" and sends it a signal while its command
@@ -363,14 +362,7 @@ func early(args []string) error {
 		}
 		return hold, nil
 	}, func(pid int) { number <- pid }, args[1:]...)
-	if err != nil {
-		return err
-	}
-	if !came.Load() {
-		status = never
-	}
-	os.Exit(status)
-	return nil
+	return end(status, err, came.Load())
 }
 
 // late runs a program whose own first mkdirat(2) fails, but not before all that
@@ -393,14 +385,7 @@ func late(args []string) error {
 		}
 		return unix.EPERM, func() { came.Store(false) }
 	}, func(pid int) { number <- pid }, args...)
-	if err != nil {
-		return err
-	}
-	if !came.Load() {
-		status = never
-	}
-	os.Exit(status)
-	return nil
+	return end(status, err, came.Load())
 }
 
 // isThreadOf tells whether tid is a thread of process pid.

@@ -22,18 +22,24 @@ func nest(args []string) error {
 	if os.Getpid() == 1 {
 		return insideNest(args)
 	}
-	runtime.LockOSThread() // the parent death signal is a matter of threads
-	cmd := exec.Command("/proc/self/exe", append([]string{"nest"}, args...)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{
+	return runIn("a nest", &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWNET,
-		Pdeathsig:  unix.SIGKILL,
-	}
+	}, append([]string{"/proc/self/exe", "nest"}, args...))
+}
+
+// runIn runs a program in new namespaces, which dies with this one, and ends with
+// its status.
+func runIn(what string, attr *syscall.SysProcAttr, words []string) error {
+	runtime.LockOSThread() // the parent death signal is a matter of threads
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = attr
+	attr.Pdeathsig = unix.SIGKILL
 	var exited *exec.ExitError
 	if err := cmd.Run(); errors.As(err, &exited) {
 		os.Exit(exited.ExitCode())
 	} else if err != nil {
-		return fmt.Errorf("make a nest: %w", err)
+		return fmt.Errorf("make %s: %w", what, err)
 	}
 	return nil
 }
@@ -51,17 +57,8 @@ func first(args []string) error {
 		}
 		return become(args)
 	}
-	runtime.LockOSThread() // the parent death signal is a matter of threads
-	cmd := exec.Command("/proc/self/exe", append([]string{"first"}, args...)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL}
-	var exited *exec.ExitError
-	if err := cmd.Run(); errors.As(err, &exited) {
-		os.Exit(exited.ExitCode())
-	} else if err != nil {
-		return fmt.Errorf("create PID namespace: %w", err)
-	}
-	return nil
+	return runIn("a PID namespace", &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID},
+		append([]string{"/proc/self/exe", "first"}, args...))
 }
 
 // insideNest is process 1 of the nest. It gives the nest the shape of any

@@ -3,10 +3,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"syscall"
@@ -141,21 +139,10 @@ func covered(args []string) error {
 
 // userns runs a program as root of a user namespace in which no other id is.
 func userns(args []string) error {
-	runtime.LockOSThread() // the parent death signal is a matter of threads
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{
+	return runIn("a user namespace", &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS, // mounts are his to make, as in LXD
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
 		Credential:  &syscall.Credential{NoSetGroups: true},
-		Pdeathsig:   unix.SIGKILL,
-	}
-	var exited *exec.ExitError
-	if err := cmd.Run(); errors.As(err, &exited) {
-		os.Exit(exited.ExitCode())
-	} else if err != nil {
-		return fmt.Errorf("make a user namespace: %w", err)
-	}
-	return nil
+	}, args)
 }
