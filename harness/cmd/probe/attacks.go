@@ -53,22 +53,50 @@ func fill(args []string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(args[0])
+	n, err := writeUntilFull(args[0], most)
+	if err == nil && n < most {
+		fmt.Println("full")
+	} else if err == nil {
+		fmt.Printf("%d MiB and no end\n", most)
+	}
+	return err
+}
+
+// writeUntilFull writes a file of at most so many MiB, and returns how many the
+// filesystem takes.
+func writeUntilFull(file string, most int) (n int, err error) {
+	f, err := os.Create(file)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	block := make([]byte, 1<<20)
-	for range most {
+	for ; n < most; n++ {
 		if _, err := f.Write(block); errors.Is(err, unix.ENOSPC) {
-			fmt.Println("full")
-			return nil
+			break
 		} else if err != nil {
-			return err
+			return n, err
 		}
 	}
-	fmt.Printf("%d MiB and no end\n", most)
-	return nil
+	return n, nil
+}
+
+// hoard takes so many MiB: a third of them in each file, or what its filesystem
+// takes, the rest as memory.
+func hoard(args []string) error {
+	all, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	rest := all
+	for _, file := range args[1:] {
+		n, err := writeUntilFull(file, all/3)
+		if err != nil {
+			return err
+		}
+		rest -= n
+	}
+	return mem([]string{strconv.Itoa(rest)})
 }
 
 func list(dirs []string) error {

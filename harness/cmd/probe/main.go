@@ -32,6 +32,7 @@ var verbs = map[string]func(args []string) error{
 	"fill":         fill,         // FILE MIB: write FILE until the filesystem is full, at most MIB
 	"first":        first,        // PROG [ARG...]: run PROG as process 1 of a PID namespace
 	"forks":        forks,        // N: start N processes, or as many as it gets, and stay
+	"hoard":        hoard,        // MIB FILE FILE: write as much of that as there is room for, take the rest as memory
 	"lift":         lift,         // PROG [ARG...]: try to lift the limits of PROG
 	"list":         list,         // DIR...: print the names in each DIR
 	"mem":          mem,          // MIB: take so much memory
