@@ -157,6 +157,12 @@ func printable(s string) string {
 // from it about the program.
 type HarnessError struct{ error }
 
+// A Skip says why a fact cannot be tried on this machine, or not all of it.
+type Skip struct{ Reason string }
+
+// Error is the reason.
+func (s Skip) Error() string { return s.Reason }
+
 // Try shows the fact of a program. It returns nil when the fact holds; an
 // error when it could not be tried.
 func (f Fact) Try(p Program) (failure *Failure, err error) {
@@ -172,13 +178,14 @@ func (f Fact) Try(p Program) (failure *Failure, err error) {
 			failure = stop
 		case HarnessError:
 			err = stop
+		case Skip:
+			if failure = t.left(); failure == nil {
+				err = stop
+			}
 		default:
 			panic(stop)
 		}
 	}()
 	f.Show(t)
-	if len(t.leftovers) > 0 {
-		return &Failure{Fact: f, Ran: t.ran, Expected: []string{"the machine as it was before"}, Saw: t.leftovers, Left: true}, nil
-	}
-	return nil, nil
+	return t.left(), nil
 }

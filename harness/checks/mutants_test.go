@@ -111,8 +111,11 @@ func tryMutant(job mutants.Job) mutants.Result {
 		if !pointed || slices.Contains(job.Except, f.Claim) || skipReason(os.Getenv("SANDBOX_KIND"), test) != "" {
 			continue
 		}
-		result.Facts++
 		failure, err := f.Try(program)
+		if errors.As(err, new(Skip)) {
+			continue
+		}
+		result.Facts++
 		if (failure != nil || err != nil) && job.Places == nil && job.User != 0 && spoilt == nil {
 			result.False = append(result.False, f.Claim)
 			continue

@@ -137,7 +137,9 @@ var step06 = []Fact{
 		Read:    "net.bridge.bridge-nf-call-iptables in the kernel's ip-sysctl.rst",
 		Show: func(t *Trial) {
 			for _, seen := range []bool{false, true} {
-				there := t.FirewallSeesBridges(seen)
+				if there := t.FirewallSeesBridges(seen); seen && !there {
+					t.Skip("the kernel has no br_netfilter: what is said with it was not tried (modprobe br_netfilter)")
+				}
 				r := t.Run("probe", "connect", "tcp:127.0.0.1:1")
 				t.ExpectStatus(0, r)
 				t.Expect("connection refused", r.Stdout)
@@ -147,7 +149,7 @@ var step06 = []Fact{
 						said = append(said, line)
 					}
 				}
-				if want := map[bool]int{true: 1}[seen && there]; len(said) != want {
+				if want := map[bool]int{true: 1}[seen]; len(said) != want {
 					t.Expect(fmt.Sprintf("%d warnings of bridge-nf-call-iptables", want), strings.Join(said, "\n"))
 				}
 			}

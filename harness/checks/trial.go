@@ -324,6 +324,18 @@ func (t *Trial) fail(want, saw []string, hung bool) {
 	t.stop(Failure{Expected: want, Saw: saw, Hung: hung, Reached: t.reached, Refused: refused})
 }
 
+// Skip ends the trial: on this machine the fact cannot be tried, or what is left
+// of it.
+func (t *Trial) Skip(reason string) { panic(Skip{reason}) }
+
+// left is the failure of a program that left something behind, nil for none.
+func (t *Trial) left() *Failure {
+	if len(t.leftovers) == 0 {
+		return nil
+	}
+	return &Failure{Fact: t.fact, Ran: t.ran, Expected: []string{"the machine as it was before"}, Saw: t.leftovers, Left: true}
+}
+
 // stop unwinds to Try.
 func (t *Trial) stop(f Failure) {
 	f.Fact, f.Ran = t.fact, t.ran
