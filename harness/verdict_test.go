@@ -73,6 +73,23 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestAVerdictNamesTheOtherVersionOfCgroups where limits were tried by v1 alone.
+func TestAVerdictNamesTheOtherVersionOfCgroups(t *testing.T) {
+	t.Chdir("..")
+	for output, told := range map[string]bool{"sandbox host\n": false, "sandbox host\ncgroups v1\n": true, "sandbox user\ncgroups v1\n": false} {
+		counted := tally{facts: true}
+		counted.read(strings.NewReader(output + "=== RUN   TestStep04\n=== RUN   TestStep04/it_holds\n    --- PASS: TestStep04/it_holds (0s)\n"))
+		var all tally
+		_, err := all.add([]share{{tally: counted}, {}})
+		require.NoError(t, err)
+		for n, want := range map[int]bool{3: false, 4: told} {
+			line, err := all.verdict(n, 0, nil)
+			require.NoError(t, err)
+			require.Equal(t, want, strings.Contains(line, "CGROUP=v2"), line)
+		}
+	}
+}
+
 // TestUnlistedSkipsAreWrong compares with the committed list.
 func TestUnlistedSkipsAreWrong(t *testing.T) {
 	t.Chdir("..")

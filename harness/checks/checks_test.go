@@ -33,6 +33,12 @@ func TestMain(m *testing.M) {
 	}
 	pristine = observeHost()
 	fmt.Println("sandbox", os.Getenv("SANDBOX_KIND"))
+	for _, controller := range []string{"memory", "pids", "cpu"} {
+		if h, found := hierarchyOf(controller); found && !h.V2 {
+			fmt.Println("cgroups v1") // for the verdict
+			break
+		}
+	}
 	os.Exit(m.Run())
 }
 
