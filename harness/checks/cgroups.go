@@ -134,23 +134,36 @@ func there(dirs []string) string {
 }
 
 // mending is a shell's script that runs a program, and while it fails pastes
-// what its error names in parentheses.
+// what its error names in parentheses, until that is no use. It tells all in the
+// order in which it happens.
 const mending = `n=0; while [ $((n += 1)) -le 20 ]; do
-	said=$("$0" run /probe args it ran 2>&1) && echo "$said" && exit
-	echo "$? $said"
+	said=$("$0" run /probe args it ran 2>&1)
+	status=$?
+	[ $status = 0 ] && echo "$said" && exit
 	mend=${said##*\(}
-	eval "${mend%\)}"
+	mend=${mend%\)}
+	echo "refused: $status ${said% \(*}"
+	[ "$mend" = "$said" ] || [ "$mend" = "$last" ] && exit
+	last=$mend
+	echo "pasted: $mend"
+	eval "$mend" 2>&1
 done`
 
 // ExpectMended expects that the program was refused so many times, at least and
 // at most, said why in one line, and that what it named made the command run.
 func (t *Trial) ExpectMended(least, most int, r Result) {
 	t.refusal = true
-	said := lines(r.Stdout)
-	for _, line := range said[:max(0, len(said)-1)] {
-		t.ExpectThat(strings.HasPrefix(line, "125 container: "), "125 container: …", line)
+	words := "'" + mending + "' " + t.Program.Name
+	t.ran = strings.Replace(t.ran, "sh -c "+words, t.Program.Name+" run /probe args it ran # and what it says in parentheses", 1)
+	refusals, said := 0, lines(r.Stdout)
+	for i, line := range said {
+		if why, refused := strings.CutPrefix(line, "refused: "); refused {
+			refusals++
+			t.ExpectThat(strings.HasPrefix(why, "125 container: "), "125 container: …", why)
+			t.ExpectThat(i+1 == len(said) || strings.HasPrefix(said[i+1], "pasted: "), "one line on stderr", said[min(i+1, len(said)-1)])
+		}
 	}
-	t.ExpectThat(strings.HasSuffix(r.Stdout, `["it" "ran"]`+"\n"), "the command, after what stderr named was pasted", r.Stdout+r.Stderr)
-	refusals := len(said) - 1
-	t.ExpectThat(refusals >= least && refusals <= most, fmt.Sprintf("%d to %d refusals", least, most), r.Stdout)
+	last := strings.Join(said[max(0, len(said)-4):], "\n") // what was pasted, what it said, what came of it
+	t.ExpectThat(strings.HasSuffix(r.Stdout, `["it" "ran"]`+"\n"), "the command, after what stderr named was pasted", last)
+	t.ExpectThat(refusals >= least && refusals <= most, fmt.Sprintf("%d to %d refusals", least, most), last)
 }
