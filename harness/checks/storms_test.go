@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"containers-from-scratch/harness/hints"
+
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -23,34 +25,46 @@ import (
 // newest is the program of the last step: it makes more than all others.
 func newest() Program { return ours(Steps[len(Steps)-1]) }
 
+// inStorms tries the last program that a learner writes, and the newest, to which
+// most is left in the vm, where it takes its time.
+func inStorms(t *testing.T, storm func(*testing.T, Program)) {
+	for _, program := range []Program{ours(Steps[hints.LastStep]), newest()} {
+		t.Run(program.Name, func(t *testing.T) { storm(t, program) })
+	}
+}
+
 // TestAHundredInARow runs a hundred containers one after the other.
 func TestAHundredInARow(t *testing.T) {
-	tryHere(t)
-	for i := range storm(100) {
-		cmd := exec.Command(newest().Path, "run", "sh", "-c", "exit "+itoa(i))
-		said, _ := cmd.CombinedOutput() // the status tells
-		require.Equal(t, i, status(cmd.ProcessState), "%s", said)
-	}
-	require.Empty(t, pristine.changed())
+	inStorms(t, func(t *testing.T, program Program) {
+		tryHere(t)
+		for i := range storm(100) {
+			cmd := exec.Command(program.Path, "run", "sh", "-c", "exit "+itoa(i))
+			said, _ := cmd.CombinedOutput() // the status tells
+			require.Equal(t, i, status(cmd.ProcessState), "%s", said)
+		}
+		require.Empty(t, pristine.changed())
+	})
 }
 
 // TestFiftyAtOnce runs fifty containers side by side.
 func TestFiftyAtOnce(t *testing.T) {
-	tryHere(t)
-	var group sync.WaitGroup
-	statuses := make([]int, storm(50))
-	for i := range statuses {
-		group.Go(func() {
-			cmd := exec.Command(newest().Path, "run", "sh", "-c", "exit "+itoa(i))
-			_ = cmd.Run() // the status tells
-			statuses[i] = status(cmd.ProcessState)
-		})
-	}
-	group.Wait()
-	for i, got := range statuses {
-		require.Equal(t, i, got)
-	}
-	require.Empty(t, pristine.changed())
+	inStorms(t, func(t *testing.T, program Program) {
+		tryHere(t)
+		var group sync.WaitGroup
+		statuses := make([]int, storm(50))
+		for i := range statuses {
+			group.Go(func() {
+				cmd := exec.Command(program.Path, "run", "sh", "-c", "exit "+itoa(i))
+				_ = cmd.Run() // the status tells
+				statuses[i] = status(cmd.ProcessState)
+			})
+		}
+		group.Wait()
+		for i, got := range statuses {
+			require.Equal(t, i, got)
+		}
+		require.Empty(t, pristine.changed())
+	})
 }
 
 // TestKilledAtRandomMoments sends a signal to the program at forty moments of
@@ -58,7 +72,10 @@ func TestFiftyAtOnce(t *testing.T) {
 // ordinary user the program has one process more, and gets a quarter. After
 // SIGKILL, which nothing can handle, one empty cgroup may stay of each run, on v1
 // one in each hierarchy: a later run does not trip over it.
-func TestKilledAtRandomMoments(t *testing.T) {
+func TestKilledAtRandomMoments(t *testing.T) { inStorms(t, killAtRandomMoments) }
+
+// killAtRandomMoments does that to one program.
+func killAtRandomMoments(t *testing.T, program Program) {
 	seed := uint64(time.Now().UnixNano())
 	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
 		seed = s
@@ -68,7 +85,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 
 	for _, user := range slices.Compact([]int{0, ordinary()}) {
 		command := func(args ...string) *exec.Cmd {
-			line := slices.Concat(as(user), []string{newest().Path, "run"}, args)
+			line := slices.Concat(as(user), []string{program.Path, "run"}, args)
 			return exec.Command(line[0], line[1:]...)
 		}
 		start := time.Now()
@@ -81,7 +98,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 			if user != 0 {
 				times = 10
 			}
-			if sig != syscall.SIGKILL {
+			if sig != syscall.SIGKILL || program != newest() {
 				times = storm(times)
 			}
 			t.Run(sig.String()+" to user "+itoa(user), func(t *testing.T) {
