@@ -134,7 +134,7 @@ func TestACgroupLives(t *testing.T) {
 	require.Equal(t, "hello", s.run(t, "echo hello"))
 	files, err := c.join(s.Process.Pid)
 	require.NoError(t, err)
-	init := &initHalf{initConfig: initConfig{Spec: defaultSpec(nil)}, pidsMax: int(files[len(files)-1].Fd())}
+	init := &initHalf{initConfig: initConfig{Processes: new(int64(64))}, pidsMax: int(files[len(files)-1].Fd())}
 	require.NoError(t, init.limitProcesses())
 	require.Equal(t, "64", c.file("pids", "pids.max", "pids.max"))
 	if !c.v2("memory") { // there it would be killed

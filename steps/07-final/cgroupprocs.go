@@ -86,11 +86,10 @@ func (c *initHalf) joinCgroup() error {
 // count, and Go ends a program that does not get another: from here on it needs
 // none.
 func (c *initHalf) limitProcesses() error {
-	limit := given(given(c.Spec.Linux.Resources).Pids).Limit
-	if limit == nil || c.pidsMax == 0 {
+	if c.Processes == nil || c.pidsMax == 0 {
 		return nil
 	}
-	return wrap(write(c.pidsMax, strings.Replace(number(limit), "-1", "max", 1)), "limit processes")
+	return wrap(write(c.pidsMax, strings.Replace(number(c.Processes), "-1", "max", 1)), "limit processes")
 }
 
 // readCgroup returns what a file holds, without the end of the line; nothing

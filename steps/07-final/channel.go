@@ -107,6 +107,7 @@ type initConfig struct {
 	ID           string      // names the keyring
 	Hooks        bool        // the runtime waits to run its own
 	State        specs.State // for those inside
+	Processes    *int64      // their limit, or nil
 }
 
 // An initHalf is what init knows: what it was told, and the channel to who

@@ -69,6 +69,7 @@ func (c *container) configure(config initConfig, tasks []*os.File, hooks func() 
 	if config.Seccomp, config.SeccompFlags, err = compileSeccomp(spec.Linux); err != nil {
 		return err
 	}
+	config.Processes, spec.Linux.Resources = given(given(spec.Linux.Resources).Pids).Limit, nil // to read them takes time
 	err = c.channel.sendConfig(config, tasks)
 	if err == nil && config.Hooks {
 		err = hooks()
