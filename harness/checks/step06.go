@@ -211,6 +211,7 @@ var step06 = []Fact{
 			addresses, _ := i.Addrs()
 			t.Expect("[] down", fmt.Sprint(addresses, map[bool]string{false: " down"}[i.Flags&net.FlagUp != 0]))
 
+			t.fact.LookAt = "which address a bridge that is there already may have: this one has 192.0.2.1/24"
 			t.unplug(name)
 			t.foreignBridge(name)
 			address, err := netlink.ParseAddr("192.0.2.1/24")
