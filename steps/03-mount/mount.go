@@ -68,7 +68,7 @@ func mountRootfs() error {
 // top of it: "/.." leads there, until leaveOldRoot, see pivot_root(2).
 func pivotRoot() error {
 	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("pivot root (a mount, below one that is not shared): %w", err)
+		return fmt.Errorf("pivot root: %w (the new root is no mount, or one above it is shared)", err)
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func (c *initHalf) pivotRoot() error {
 		return fmt.Errorf("enter root filesystem: %w", err)
 	}
 	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("pivot root (a mount, below one that is not shared): %w", err)
+		return fmt.Errorf("pivot root: %w (the new root is no mount, or one above it is shared)", err)
 	}
 	if err := unix.Fchdir(old); err != nil {
 		return fmt.Errorf("enter old root: %w", err)
