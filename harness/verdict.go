@@ -160,12 +160,24 @@ func message(lines []string) []string {
 	return said
 }
 
-// show prints failures: all in full, or the first one and the names of the
-// others.
+// shortList is how many more failures are named after the first.
+const shortList = 5
+
+// show prints failures: all in full, or the first one and the names of the next.
+// What could not be tried says nothing of the program, and comes last.
 func (t *tally) show(w io.Writer, all bool) {
-	for i, f := range t.failures {
+	failures := slices.DeleteFunc(slices.Clone(t.failures), failure.broken)
+	untried := slices.DeleteFunc(slices.Clone(t.failures), func(f failure) bool { return !f.broken() })
+	if len(failures) == 0 {
+		failures, untried = t.failures, nil
+	}
+	for i, f := range failures {
 		if i == 1 && !all {
-			fmt.Fprintf(w, "\nand %d more, each in full with V=1:\n", len(t.failures)-1)
+			fmt.Fprintf(w, "\nand %d more, each in full with V=1:\n", len(failures)-1)
+		}
+		if i > shortList && !all {
+			fmt.Fprintln(w, "    …")
+			break
 		}
 		if i > 0 && !all {
 			fmt.Fprintf(w, "    %s\n", claim(f.name))
@@ -175,6 +187,16 @@ func (t *tally) show(w io.Writer, all bool) {
 		for _, line := range f.lines {
 			fmt.Fprintf(w, "    %s\n", line)
 		}
+	}
+	if len(untried) > 0 {
+		fmt.Fprintf(w, "\n%s not be tried: %s\n", howMany(len(untried), "fact could", "facts could"), strings.TrimPrefix(untried[0].lines[0], "harness: "))
+	}
+}
+
+// showSkips prints what was skipped, and why.
+func (t *tally) showSkips(w io.Writer) {
+	for _, s := range t.skips {
+		fmt.Fprintf(w, "--- SKIP: %s: %s\n", s.name, strings.Join(s.lines, " "))
 	}
 }
 
@@ -390,9 +412,6 @@ func testStep(args []string) error {
 		return err
 	}
 	t := &tally{progress: progress, facts: true}
-	if os.Getenv("V") == "1" {
-		t.raw = os.Stdout
-	}
 	pattern := fmt.Sprintf("^TestStep%02d$", n)
 	if text := os.Getenv("RUN"); text != "" {
 		pattern += "/" + regexp.QuoteMeta(strings.ReplaceAll(text, " ", "_"))
@@ -400,6 +419,9 @@ func testStep(args []string) error {
 	status, err := runTests(m, b, pattern, t)
 	clearProgress()
 	t.show(os.Stdout, os.Getenv("V") == "1")
+	if os.Getenv("V") == "1" {
+		t.showSkips(os.Stdout)
+	}
 	line, err := t.verdict(n, status, err)
 	if err == nil {
 		fmt.Println(line)
@@ -490,10 +512,9 @@ func (t *tally) verdict(n, status int, err error) (line string, _ error) {
 		}
 		return line, nil
 	default:
-		for _, f := range t.failures {
-			if !f.broken() {
-				return "", wrong(fmt.Errorf("%s: %d of %d facts of step %02d fail%s", judged(n), t.failed, count, n, t.noContract()))
-			}
+		failed := len(slices.DeleteFunc(slices.Clone(t.failures), failure.broken))
+		if failed > 0 {
+			return "", wrong(fmt.Errorf("%s: %d of %d facts of step %02d fail%s", judged(n), failed, count, n, t.noContract()))
 		}
 		return "", broke(fmt.Errorf("%s: %s", howMany(t.failed, "fact could not be tried", "facts could not be tried"), t.failures[0].lines[0]))
 	}
@@ -538,9 +559,7 @@ func testAll([]string) error {
 	}
 	clearProgress()
 	t.show(os.Stdout, true)
-	for _, s := range t.skips {
-		fmt.Printf("--- SKIP: %s: %s\n", s.name, strings.Join(s.lines, " "))
-	}
+	t.showSkips(os.Stdout)
 	fmt.Printf("%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
 	switch {
 	case err != nil:

@@ -270,6 +270,7 @@ func (t *tally) watchVerdict(step, status int, err error, said string) watch.Ver
 	switch {
 	case len(t.failures) > 0 && !t.failures[0].broken():
 		v.Kind, v.Claim, v.Lines = watch.Fails, claim(t.failures[0].name), t.failures[0].lines
+		v.Itself = slices.ContainsFunc(v.Lines, func(line string) bool { return strings.HasPrefix(line, "because    the program itself ") })
 	case errors.As(err, &died) && len(t.open) > 1:
 		v.Kind, v.Claim, v.Lines = watch.Fails, t.last(), []string{"It took the test machine down: " + firstLine(err)}
 	case err == nil && t.failed == 0 && status > 128 && len(t.open) > 1:

@@ -47,10 +47,11 @@ type Failure struct {
 	Fact          Fact
 	Ran           string // a command to paste
 	Expected, Saw []string
-	Hung          bool // the program had to be killed
-	Reached       bool // the command had been seen to run by then
-	Left          bool // the program left something behind
-	Refused       bool // the program failed by itself, and said why, or panicked
+	Hung          bool   // the program had to be killed
+	Reached       bool   // the command had been seen to run by then
+	Left          bool   // the program left something behind
+	Refused       bool   // the program failed by itself, and said why, or panicked
+	Died          string // where, "pid.go:57", if it panicked in its own code
 }
 
 // String tells a failure in six short lines.
@@ -76,12 +77,18 @@ func (f Failure) cause() cause {
 	case f.Refused && missesDirectory.MatchString(strings.Join(f.Saw, " ")):
 		return cause{"a root filesystem may be all but empty: what is mounted, and what it is mounted on, has to be there",
 			"what is made before each mount", "03-mount/mount.go mountFilesystems", "mount(2), mkdir(2)"}
+	case f.Died != "":
+		return cause{"the program itself panicked: a slip in Go, not in what it isolates",
+			f.Died + ", the first line of its own in the trace", "", "the trace: run the same in make shell"}
 	case f.Refused:
 		return cause{"the program itself failed, and this is what it says",
 			"the act that it names, and what must be done before it", "", "the manual page of that act"}
 	case f.Hung && !f.Reached && len(f.Saw) == 1:
 		return cause{"the command does not run, or does not end, and nothing is said",
 			"what each half of the program waits for", "02-pid/pid.go awaitRelease", "pipe(7), wait(2)"}
+	case f.Hung && !f.Reached && strings.HasPrefix(f.Saw[0], "still running"):
+		return cause{"the program itself does not end, though its command has run",
+			"what the outer half waits for", "02-pid/pid.go wait", "wait(2), pipe(7)"}
 	case f.Left:
 		for _, kind := range leftBehind {
 			if strings.Contains(f.Saw[0], kind.what) {

@@ -24,17 +24,22 @@ func FactsAt(n int) []Fact {
 // Adds tells whether the fact is one that step n makes true.
 func (f Fact) Adds(n int) bool { return f.HoldsAt(n) && !f.HoldsAt(n-1) }
 
-// At is the fact as step n is told of it: the place in our program is that of the
-// newest step up to n which has the same function in the same file.
+// At is the fact as step n is told of it: the place in our program is the first
+// that a step up to n has, in the newest of those which have the same function in
+// the same file.
 func (f Fact) At(n int) Fact {
-	if len(f.Ours) == 0 {
+	places := slices.DeleteFunc(slices.Clone(f.Ours), func(place string) bool {
+		step, _, _ := strings.Cut(place, "/")
+		return slices.Index(Steps, step) > n
+	})
+	if len(places) == 0 {
 		return f
 	}
-	_, first, _ := strings.Cut(f.Ours[0], "/")
-	newest := f.Ours[0]
-	for _, place := range f.Ours {
+	_, first, _ := strings.Cut(places[0], "/")
+	newest := places[0]
+	for _, place := range places {
 		step, name, _ := strings.Cut(place, "/")
-		if i := slices.Index(Steps, step); name == first && i <= n && step > newest[:len(step)] {
+		if name == first && step > newest[:len(step)] {
 			newest = place
 		}
 	}

@@ -166,7 +166,11 @@ func (t *Trial) shared() probe.Report {
 func (t *Trial) report(r Result) probe.Report {
 	var report probe.Report
 	if err := json.Unmarshal([]byte(r.Stdout), &report); err != nil {
-		t.fail([]string{"a report of the probe"}, []string{fmt.Sprintf("status %d, %v", r.Status, err)}, false)
+		saw := fmt.Sprintf("status %d, %v", r.Status, err)
+		if r.Stdout == "" {
+			saw = fmt.Sprintf("nothing, and status %d", r.Status)
+		}
+		t.fail([]string{"a report of the probe"}, []string{saw}, false)
 	}
 	return report
 }

@@ -5,6 +5,7 @@ package checks
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -77,10 +78,10 @@ var step03 = []Fact{
 	{
 		Claim:   "ROOTFS names its root",
 		Holds:   "---+",
-		Because: "pivot_root(2) makes any mount the root of a mount namespace",
-		LookAt:  "where ROOTFS is read and the root is changed",
+		Because: "pivot_root(2) makes any mount the root of a mount namespace; of an overlay, the mode is that of its upper layer",
+		LookAt:  "where ROOTFS is read, the root is changed, and the upper layer made, from whose mode the caller's umask takes",
 		Ours:    []string{"03-mount/mount.go mountRootfs", "03-mount/mount.go pivotRoot", "03-mount/main.go initProcess"},
-		Read:    "pivot_root(2)",
+		Read:    "pivot_root(2), umask(2)",
 		Show: func(t *Trial) {
 			t.Rootfs()
 			r := t.InRootfs("/probe", "read", "/marker")
@@ -151,7 +152,7 @@ var step03 = []Fact{
 		Claim:   "it sees no process but its own",
 		Holds:   "---+",
 		Broken:  []string{"without-pid"},
-		Because: "a proc mount shows the PID namespace of whoever mounted it",
+		Because: "processes are shown by a proc mount, and it shows the PID namespace of whoever mounted it",
 		LookAt:  "where proc is mounted",
 		Ours:    []string{"03-mount/mount.go mountFilesystems", "03-mount/mount.go filesystems", "03-mount/mount.go mount", "03-mount/main.go initProcess"},
 		Read:    "proc(5), pid_namespaces(7)",
@@ -275,6 +276,27 @@ var step03 = []Fact{
 				r := t.RunWith([]string{"ROOTFS=" + dir}, command, "-c", "echo ran")
 				t.ExpectStatus(127, r)
 			}
+		},
+	},
+	{
+		Claim:   "it has the harmless devices and no others",
+		Holds:   "---+",
+		Broken:  []string{"without-devices"},
+		Despite: []string{"user"},
+		Because: "a device node in /dev is the device: a disk can be read past all permissions",
+		LookAt:  "where /dev is mounted and filled: from the old root, as long as that is there",
+		Ours:    []string{"03-mount/mount.go filesystems", "07-final/devices.go defaultDevices", "07-final/spec.go defaultConfig"},
+		Read:    "null(4), random(4), tty(4)",
+		Show: func(t *Trial) {
+			if !oneUser() { // whose root may make none
+				t.HostNode("/dev/host-node")
+			}
+			var seen []string
+			for name := range t.Inside().Devices {
+				seen = append(seen, name)
+			}
+			slices.Sort(seen)
+			t.Expect("full null random tty urandom zero", strings.Join(seen, " "))
 		},
 	},
 	{

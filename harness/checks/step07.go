@@ -5,9 +5,7 @@ package checks
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -184,27 +182,6 @@ var step07 = []Fact{
 			r := t.Launch("", "/probe", "shm", itoa(key), "a secret of the host")
 			t.Control(r.Stdout == "a secret of the host\n", "no segment: %s", r.Stderr)
 			t.ExpectNoAccess(t.Run("probe", "shm", itoa(key)))
-		},
-	},
-	{
-		Claim:   "it has the harmless devices and no others",
-		Holds:   "---+",
-		Broken:  []string{"without-devices"},
-		Despite: []string{"user"},
-		Because: "a device node in /dev is the device: a disk can be read past all permissions",
-		LookAt:  "where /dev is mounted and filled",
-		Ours:    []string{"07-final/devices.go defaultDevices", "07-final/spec.go defaultConfig"},
-		Read:    "null(4), random(4), tty(4)",
-		Show: func(t *Trial) {
-			if !oneUser() { // whose root may make none
-				t.HostNode("/dev/host-node")
-			}
-			var seen []string
-			for name := range t.Inside().Devices {
-				seen = append(seen, name)
-			}
-			slices.Sort(seen)
-			t.Expect("full null random tty urandom zero", strings.Join(seen, " "))
 		},
 	},
 	{

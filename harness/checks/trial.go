@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -149,6 +150,9 @@ func (r *stderrOf) Write(p []byte) (int, error) {
 func paste(env []string, p Program, words []string) string {
 	var out []string
 	for _, w := range append(append([]string{}, env...), words...) {
+		if strings.HasPrefix(w, "GODEBUG=") {
+			continue // it is for the probe, which is of Go
+		}
 		if w == p.Path {
 			w = p.Name
 		}
@@ -200,7 +204,7 @@ func (r *Running) Wait() Result {
 		}
 		r.kill()
 		r.t.stderr = r.stderr.String()
-		r.t.fail([]string{"an end"}, append(lines(r.read()), fmt.Sprintf("still running after %v", patience)), true)
+		r.t.fail([]string{"an end"}, append([]string{fmt.Sprintf("still running after %v", patience)}, lines(r.read())...), true)
 	}
 	result := Result{Stdout: r.stdout.String(), Status: status(r.cmd.ProcessState)}
 	result.Warnings, result.Stderr = cutWarnings(r.stderr.String())
@@ -316,13 +320,21 @@ func (t *Trial) look() host {
 
 // fail ends the trial: the fact does not hold.
 func (t *Trial) fail(want, saw []string, hung bool) {
-	refused := !t.refusal && (t.status == 125 && strings.HasPrefix(t.stderr, "container: ") ||
-		t.status == 2 && strings.HasPrefix(t.stderr, "panic: "))
+	died := t.status == 2 && (strings.HasPrefix(t.stderr, "panic: ") || strings.HasPrefix(t.stderr, "fatal error: "))
+	refused := !t.refusal && (t.status == 125 && strings.HasPrefix(t.stderr, "container: ") || died)
 	if said := lines(t.stderr); len(said) > 0 && !slices.Contains(saw, said[0]) {
 		saw = append(saw, "stderr: "+said[0])
 	}
-	t.stop(Failure{Expected: want, Saw: saw, Hung: hung, Reached: t.reached, Refused: refused})
+	f := Failure{Expected: want, Saw: saw, Hung: hung, Reached: t.reached, Refused: refused}
+	if m := frame.FindStringSubmatch(t.stderr); died && m != nil {
+		f.Died = m[1]
+	}
+	t.stop(f)
 }
+
+// frame finds the first place of a program's own in the trace of a panic: the
+// line after "main.run(...)", see runtime/debug.PrintStack.
+var frame = regexp.MustCompile(`(?m)^main\..*\n\t(?:\S*/)?([^/\s]+\.go:\d+)`)
 
 // Skip ends the trial: on this machine the fact cannot be tried, or what is left
 // of it.

@@ -30,6 +30,7 @@ const (
 type Verdict struct {
 	Kind    Kind
 	Claim   string   // the fact that fails
+	Itself  bool     // no fact's fault: the program failed, hung or panicked
 	Lines   []string // how it fails, or why there is no verdict
 	Held    []string // the facts that were tried and hold
 	Skipped int      // facts that cannot be tried here
@@ -163,6 +164,9 @@ func (m *Model) hint() string {
 		return m.say("A hint belongs to a fact that fails, and none does now.")
 	}
 	claim := m.Verdict.Claim
+	if m.Verdict.Itself {
+		return m.say("No hint for this fact helps: the program itself failed before it. The verdict says how, and where to look.")
+	}
 	hints := m.Hints(claim)
 	if len(hints) == 0 {
 		return m.say("There is no hint for this.")
