@@ -167,9 +167,9 @@ const shortList = 5
 // What could not be tried says nothing of the program, and comes last.
 func (t *tally) show(w io.Writer, all bool) {
 	failures := slices.DeleteFunc(slices.Clone(t.failures), failure.broken)
-	untried := slices.DeleteFunc(slices.Clone(t.failures), func(f failure) bool { return !f.broken() })
+	rest := slices.DeleteFunc(slices.Clone(t.failures), func(f failure) bool { return !f.broken() })
 	if len(failures) == 0 {
-		failures, untried = t.failures, nil
+		failures, rest = t.failures, nil
 	}
 	for i, f := range failures {
 		if i == 1 && !all {
@@ -188,8 +188,13 @@ func (t *tally) show(w io.Writer, all bool) {
 			fmt.Fprintf(w, "    %s\n", line)
 		}
 	}
-	if len(untried) > 0 {
-		fmt.Fprintf(w, "\n%s not be tried: %s\n", howMany(len(untried), "fact could", "facts could"), strings.TrimPrefix(untried[0].lines[0], "harness: "))
+	if len(rest) > 0 {
+		reason := strings.TrimPrefix(strings.TrimPrefix(rest[0].lines[0], "harness: "), untried)
+		if what, since, ok := strings.Cut(reason, ", since the fact"); ok { // without the list of what is wrong with it
+			what, _, _ = strings.Cut(what, ": ")
+			reason = what + ", since the fact" + since
+		}
+		fmt.Fprintf(w, "\n%s not be tried: %s\n", howMany(len(rest), "fact could", "facts could"), reason)
 	}
 }
 
@@ -206,9 +211,13 @@ func claim(name string) string {
 	return strings.ReplaceAll(fact, "_", " ")
 }
 
-// broken tells whether a failure is the harness's own.
+// untried begins what is said of a fact that was not tried, after one that hung.
+const untried = "not tried: "
+
+// broken tells whether a failure says nothing of the program: it is the harness's
+// own, or was not tried.
 func (f failure) broken() bool {
-	return len(f.lines) > 0 && strings.HasPrefix(f.lines[0], "harness:")
+	return len(f.lines) > 0 && (strings.HasPrefix(f.lines[0], "harness:") || strings.HasPrefix(f.lines[0], untried))
 }
 
 // runTests runs the tests that match pattern in the sandbox, and adds what came

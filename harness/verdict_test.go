@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -34,6 +35,26 @@ func TestTallyCountsWhatEnds(t *testing.T) {
 	var out strings.Builder
 	counted.show(&out, false)
 	require.Equal(t, "--- FAIL: TestStep03/it_fails\n    I ran      03-mount run true\n    expected   1\n", out.String())
+}
+
+// TestWhatIsShownOfManyFailures pins that a verdict fits on a screen, and that
+// what could not be tried is not held against the program.
+func TestWhatIsShownOfManyFailures(t *testing.T) {
+	many := tally{}
+	for i := range 9 {
+		many.failures = append(many.failures, failure{name: fmt.Sprintf("TestStep03/fact_%d", i), lines: []string{"saw        nothing"}})
+	}
+	spoilt := `harness: the test machine cannot be put right: + mount a | - mount b, since the fact "fact 0"`
+	many.failures[2].lines, many.failures[3].lines = []string{spoilt}, []string{spoilt}
+	const few = "--- FAIL: TestStep03/fact_0\n    saw        nothing\n\nand 6 more, each in full with V=1:\n" +
+		"    fact 1\n    fact 4\n    fact 5\n    fact 6\n    fact 7\n    …\n\n" +
+		"2 facts could not be tried: the test machine cannot be put right, since the fact \"fact 0\"\n"
+	var out strings.Builder
+	many.show(&out, false)
+	require.Equal(t, few, out.String())
+	out.Reset()
+	many.show(&out, true)
+	require.Equal(t, 7, strings.Count(out.String(), "saw        nothing"))
 }
 
 // TestVerdicts pins whose fault each ending is: 1 the program's, 2 the

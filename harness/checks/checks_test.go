@@ -328,7 +328,13 @@ func TestAFailureIsReadable(t *testing.T) {
 	require.Contains(t, Failure{Fact: usage.At(3)}.String(), "main in steps/02-pid/main.go")
 	missing := Failure{Fact: usage, Refused: true, Saw: []string{"stderr: container: mount proc on /proc: no such file or directory"}}
 	require.Contains(t, missing.String(), "all but empty")
-	for said, because := range map[string]string{"panic: x\n\ngoroutine 1": "the program itself failed", "probe: x": usage.Because} {
+	const trace = "panic: x\n\ngoroutine 1 [running]:\nmain.reexec(...)\n\t/home/you/work/pid.go:57 +0x1d\nmain.main()\n"
+	for said, because := range map[string]string{
+		"panic: x\n\ngoroutine 1": "the program itself failed",
+		trace:                     "look at    pid.go:57, the first line",
+		"fatal error: all goroutines are asleep - deadlock!\n": "the program itself failed",
+		"probe: x": usage.Because,
+	} {
 		trial := &Trial{fact: usage, status: 2, stderr: said}
 		func() {
 			defer func() { require.Contains(t, recover().(*Failure).String(), because) }()
@@ -349,6 +355,17 @@ func TestWhatHoldsStdoutIsNoHang(t *testing.T) {
 	require.NoError(t, err)
 	require.NotNil(t, failure)
 	require.True(t, failure.Left && !failure.Hung, "%v", failure)
+}
+
+// TestWhatOutlivesItsCommandIsBlamedOnWait: what the command said comes after
+// what is wrong.
+func TestWhatOutlivesItsCommandIsBlamedOnWait(t *testing.T) {
+	tryHere(t)
+	defer shorten(time.Second)()
+	failure, err := step01[0].Try(ours("broken-hangs-after"))
+	require.NoError(t, err)
+	require.NotNil(t, failure)
+	require.Regexp(t, "(?s)saw        still running after 1s .*does not end, though its command has run.*wait in steps/02-pid", failure.String())
 }
 
 // TestASignalThatEndsNothingIsBlamedOnSignals: the command ran, so nobody waits for

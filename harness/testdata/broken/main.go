@@ -36,6 +36,7 @@ var modes = map[string]func(command []string){
 	},
 	"guesses":          become,
 	"hangs":            func([]string) { time.Sleep(time.Hour) },
+	"hangs-after":      func(c []string) { wait(start(c, nil, nil)); time.Sleep(time.Hour) },
 	"joins-arguments":  func(c []string) { become([]string{"sh", "-c", strings.Join(c, " ")}) },
 	"keeps-terminal":   func(c []string) { os.Exit(wait(start(c, ownGroup(true), nil))) },
 	"kills-on-signal":  func(c []string) { os.Exit(killOnSignal(start(c, nil, nil))) },
