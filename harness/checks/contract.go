@@ -66,6 +66,9 @@ var contract = []Fact{
 				t.ExpectStatus(126, r)
 				t.ExpectOneLine(r)
 				t.ExpectThat(strings.Contains(r.Stderr, command), "the name "+command+" on stderr", r.Stderr)
+				if command == "/box/no-interpreter" && !t.others() { // execve(2) says ENOENT of a file that is there
+					t.ExpectThat(strings.Contains(r.Stderr, "the interpreter"), "a word of the interpreter on stderr", r.Stderr)
+				}
 			}
 		},
 	},

@@ -4,6 +4,7 @@ package checks
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -56,14 +57,14 @@ var refused = []Fact{
 		Because: "a command that runs before its cgroup is there runs without limits, and what it starts stays so",
 		LookAt:  "what the inner half waits for, and when the outer half lets it go on",
 		Ours: []string{"02-pid/pid.go awaitRelease", "02-pid/main.go initProcess", "04-cgroup/cgroup.go createCgroup",
-			"04-cgroup/main.go run", "04-cgroup/cgroup.go cgroupError"},
+			"04-cgroup/main.go run", "04-cgroup/cgroup.go cgroupError", "02-pid/pid.go reexec"},
 		Read: "cgroups(7), pipe(7)",
 		Show: func(t *Trial) {
 			r := t.Launch("", "/probe", "late", t.Program.Path, "run", "/probe", "args", "it", "ran")
-			if t.others() && r.Status == 99 { // the probe's "never": another makes its cgroup
-				return
+			if !t.others() || r.Status != 99 { // the probe's "never": another makes its cgroup
+				t.ExpectRefusal(r)
 			}
-			t.ExpectRefusal(r)
+			t.Refuse("", "pipe2") // without which nobody waits
 		},
 	},
 	{
@@ -71,8 +72,9 @@ var refused = []Fact{
 		Holds:   "-----+",
 		Because: "where an overlay cannot be had, the host's own files are the root: writable, if nobody makes them read-only",
 		LookAt:  "the error of what makes the root without an overlay",
-		Ours:    []string{"05-user/user.go prepareRootfs", "05-user/user.go unlockRootfs", "05-user/user.go runAsRoot", "05-user/user.go rerun"},
-		Read:    "mount_setattr(2), mount_namespaces(7)",
+		Ours: []string{"05-user/user.go prepareRootfs", "05-user/user.go unlockRootfs", "05-user/user.go runAsRoot", "05-user/user.go rerun",
+			"03-mount/mount.go mountRootfs"},
+		Read: "mount_setattr(2), mount_namespaces(7)",
 		Show: func(t *Trial) {
 			t.Refuse("1000", "mount", "mount_setattr", "chdir", "unshare")
 		},
@@ -97,11 +99,16 @@ var refused = []Fact{
 		Ours:    []string{"01-uts/command.go hint", "01-uts/main.go run", "02-pid/main.go run"},
 		Read:    "capabilities(7), sudo(8)",
 		Show: func(t *Trial) {
+			const goRun = "/box/go-build/program" // a file that is gone when sudo looks for it
+			t.must(os.MkdirAll(filepath.Dir(goRun), 0o755))
+			t.AtEnd(func() { _ = os.RemoveAll(filepath.Dir(goRun)) })
+			t.must(os.Symlink(t.Program.Path, goRun))
 			command := []string{"sh", "-c", `echo "it's ${ROOTFS-unset}" "$@"`, "sh", "a b", "", "$HOME"}
 			for rootfs, want := range map[string]string{"": "it's unset a b  $HOME", "/": "it's / a b  $HOME"} {
 				var env []string
+				exec := "sudo"
 				if rootfs != "" {
-					env = []string{"ROOTFS=" + rootfs}
+					env, exec = []string{"ROOTFS=" + rootfs}, "'sudo env ROOTFS=/'"
 				}
 				words := slices.Concat([]string{"/probe", "as", "65534", t.Program.Path, "run"}, command)
 				r := t.launch(env, nil, words...).Wait()
@@ -112,6 +119,11 @@ var refused = []Fact{
 				// like sudo it passes no variables on.
 				paste := `sudo() { unset ROOTFS; "$@"; }; sudo ` + strings.TrimSuffix(hint, ")")
 				t.Expect(want, t.Launch("", "sh", "-c", paste).Stdout)
+				if !t.others() {
+					r := t.launch(env, nil, "/probe", "as", "65534", goRun, "run", "true").Wait()
+					want := "go run -exec " + exec + " ./steps/" + t.Program.Name + " run true"
+					t.ExpectThat(strings.HasSuffix(r.Stderr, "(needs root: "+want+")\n"), want, r.Stderr)
+				}
 			}
 		},
 	},
@@ -127,6 +139,8 @@ var refused = []Fact{
 			t.Excuse()
 			t.ExpectRefusal(r)
 			t.ExpectThat(!strings.Contains(r.Stderr, "sudo"), "no word of sudo on stderr", r.Stderr)
+			r = t.Launch("", "/probe", "fail", "unshare=EINVAL", "1", t.Program.Path, "run", "/probe", "args", "it", "ran")
+			t.ExpectThat(!strings.Contains(r.Stderr, "CAP_SYS_ADMIN"), "no word of a right that is not what is missing", r.Stderr)
 		},
 	},
 }

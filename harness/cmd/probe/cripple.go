@@ -19,6 +19,7 @@ var denials = map[string]uint32{
 	"connect":       unix.SYS_CONNECT,
 	"flock":         unix.SYS_FLOCK,
 	"openat":        unix.SYS_OPENAT,
+	"pipe2":         unix.SYS_PIPE2,
 	"pidfd":         unix.SYS_PIDFD_SEND_SIGNAL,
 	"unlinkat":      unix.SYS_UNLINKAT,
 	"write":         unix.SYS_WRITE,

@@ -156,7 +156,17 @@ func newFault(name string) (*fault, error) {
 
 // is tells whether a call is a use of the fault's.
 func (f *fault) is(call notice) bool {
-	return call.nr == int32(f.nr) && (f.name != "sendto" || asksOnly(call) == (f.word == "GET")) && (f.name != "cgroup" || toCgroup(call))
+	switch {
+	case call.nr != int32(f.nr):
+		return false
+	case f.name == "sendto":
+		return asksOnly(call) == (f.word == "GET")
+	case f.name == "cgroup":
+		return toCgroup(call)
+	case f.name == "pipe2": // which this program needs to start another
+		return !isThreadOf(call.pid, os.Getpid())
+	}
+	return true
 }
 
 // decide is the fault's act.
