@@ -175,6 +175,15 @@ func (t *Trial) foreignBridge(name string, subnets ...string) {
 	}
 }
 
+// address gives an interface one more address.
+func (t *Trial) address(name, address string) {
+	link, err := netlink.LinkByName(name)
+	t.must(err)
+	a, err := netlink.ParseAddr(address)
+	t.must(err)
+	t.must(netlink.AddrAdd(link, a))
+}
+
 // readdress gives an interface one address instead of those that it has.
 func (t *Trial) readdress(name, address string) {
 	link, err := netlink.LinkByName(name)
@@ -184,9 +193,7 @@ func (t *Trial) readdress(name, address string) {
 	for _, a := range old {
 		t.must(netlink.AddrDel(link, &a))
 	}
-	a, err := netlink.ParseAddr(address)
-	t.must(err)
-	t.must(netlink.AddrAdd(link, a))
+	t.address(name, address)
 }
 
 // fallbacks are the interfaces that the modules of tunnels, where they are loaded,

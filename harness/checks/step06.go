@@ -160,7 +160,7 @@ var step06 = []Fact{
 		Holds:   "------+",
 		Because: "of two routes to the same addresses one wins, and what is behind the other is out of reach",
 		LookAt:  "where the subnet is chosen",
-		Ours:    []string{"06-net/net.go freeSubnet", "06-net/net.go createBridge", "06-net/main.go run"},
+		Ours:    []string{"06-net/net.go freeSubnet", "06-net/net.go createBridge", "06-net/main.go run", "06-net/net.go connect"},
 		Read:    "ip-route(8), rtnetlink(7)",
 		Show: func(t *Trial) {
 			first := t.network()
@@ -175,6 +175,15 @@ var step06 = []Fact{
 			t.unplug("foreign0") // who shares a bridge shares its subnet, also if another is free again
 			third := t.network()
 			t.Expect(second.subnet, third.subnet)
+			if !oneUser() { // a list in two parts, and a change between them
+				t.foreignBridge("foreign3")
+				for i := range 150 {
+					t.address("foreign3", fmt.Sprintf("192.0.2.%d/32", i+1))
+				}
+				r := t.Launch("", "/probe", "interrupted", "6", t.Program.Path, "run", "/probe", "args", "it", "ran")
+				t.ExpectStatus(0, r)
+				t.unplug("foreign3")
+			}
 			if !t.others() && !oneUser() { // a way to a part of it that came later, as a VPN's
 				fourth := t.Serve()
 				fourth.end()

@@ -398,6 +398,37 @@ func late(args []string) error {
 	return end(status, err, came.Load())
 }
 
+// interrupted runs a program in whose network namespace an interface comes and goes
+// before each of its first N calls of recvfrom(2). A list that the kernel sends in
+// parts then has holes, and says so, see NLM_F_DUMP_INTR in netlink(7).
+func interrupted(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	name, err := unix.BytePtrFromString("comesandgoes0")
+	if err != nil {
+		return err
+	}
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	var calls atomic.Int32
+	status, err := supervise(unix.SYS_RECVFROM, func(notice) (unix.Errno, func()) {
+		if int(calls.Add(1)) > n {
+			return 0, nil
+		}
+		for _, change := range []uintptr{unix.SIOCBRADDBR, unix.SIOCBRDELBR} {
+			if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(s), change, uintptr(unsafe.Pointer(name))); errno != 0 {
+				return errno, nil
+			}
+		}
+		return 0, func() { calls.Add(-1) }
+	}, nil, args[1:]...)
+	return end(status, err, true)
+}
+
 // isThreadOf tells whether tid is a thread of process pid.
 func isThreadOf(tid uint32, pid int) bool {
 	_, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", pid, tid))

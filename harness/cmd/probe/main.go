@@ -65,6 +65,7 @@ var verbs = map[string]func(args []string) error{
 	"serve":        serve,        // ADDRESS:PORT: answer who connects, until one says "end"
 	"sniff":        sniff,        // print what is sent to port 9, until stdin ends
 	"early":        early,        // SIGNAL PROG run CMD [ARG...]: send PROG SIGNAL when it is about to execute CMD
+	"interrupted":  interrupted,  // N PROG [ARG...]: run PROG, for whom N answers by netlink are out of date
 	"late":         late,         // PROG [ARG...]: run PROG, whose first mkdirat gets EPERM when all else waits
 	"escalate":     escalate,     // run as user 1000 a set-user-ID file of root, print as whom it ran
 	"euid":         euid,         // print the effective user id
