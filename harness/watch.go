@@ -148,7 +148,7 @@ func watchProgram(args []string) error {
 	w := &watcher{dir: dir}
 	defer w.close()
 	last, err := watch.Main(watch.Course{
-		Dir: dir, Step: lesson, Hints: hints.For, Files: beginning, Diff: w.diff, Try: w.try,
+		Dir: dir, Step: lesson, Hints: hints.For, Again: again, Files: beginning, Diff: w.diff, Try: w.try,
 	}, os.Stdin, os.Stdout)
 	switch {
 	case err != nil:

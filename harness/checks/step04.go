@@ -208,6 +208,14 @@ var step04 = []Fact{
 		Read: "cgroups(7), pipe(7)",
 		Show: func(t *Trial) {
 			t.Refuse("", "cgroup")
+			if !t.others() { // and what it cannot take away again, it tells
+				r := t.Launch("", "/probe", "fail", "unlinkat", "0", t.Program.Path, "run", "/probe", "args", "it", "ran")
+				t.ExpectThat(len(t.leftovers) > 0, "a cgroup that is left", "none")
+				t.Excuse()
+				t.Expect(`["it" "ran"]`, r.Stdout)
+				t.ExpectStatus(125, r)
+				t.ExpectOneLine(r)
+			}
 		},
 	},
 	{

@@ -17,6 +17,7 @@ type Course struct {
 	Dir   string                 // the learner's program
 	Step  func(number int) *Step // nil when there is no such step
 	Hints func(claim string) []string
+	Again func(command string) string               // see Model
 	Files func(step int) (map[string]string, error) // what a step begins with
 	Diff  func(step Step) []string                  // between the program and ours
 	// Try compiles the program and has the facts of a step tried, failedLast
@@ -63,7 +64,7 @@ func Main(c Course, in, out *os.File) (last *Verdict, err error) {
 	if l.tty, err = openTerminal(in, out); err != nil {
 		return nil, err
 	}
-	l.model = Model{Program: c.Dir, Hints: c.Hints, Style: l.style()}
+	l.model = Model{Program: c.Dir, Hints: c.Hints, Again: c.Again, Style: l.style()}
 	l.model.GoTo(*step, c.Step(step.Number+1))
 	l.model.Shown = l.progress.Hints
 	for _, claim := range l.progress.Holds {

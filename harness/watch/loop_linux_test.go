@@ -45,6 +45,7 @@ func fakeCourse(dir string) Course {
 			return &[]Step{first, second}[n-1]
 		},
 		Hints: func(claim string) []string { return []string{"nudge " + claim, "where " + claim, "how " + claim} },
+		Again: func(command string) string { return command + " SANDBOX=host" },
 		Files: func(step int) (map[string]string, error) {
 			return map[string]string{"main.go": fmt.Sprint("fails the beginning of ", step)}, nil
 		},
@@ -247,7 +248,7 @@ func TestWithoutATerminalItRunsOnce(t *testing.T) {
 	require.NotContains(t, string(out), "\x1b")
 
 	s := startSession(t, 80, "holds", "TERM=dumb")
-	s.expect("make watch 2")
+	s.expect("make watch 2 SANDBOX=host")
 	s.expect("ended: true <nil>")
 	<-s.ended
 	require.NotContains(t, s.all(), "\x1b")

@@ -73,6 +73,7 @@ type Model struct {
 	Step    Step
 	Next    *Step // nil after the last
 	Hints   func(claim string) []string
+	Again   func(command string) string // with the settings of this one; nil: without any
 	Style   Style
 
 	Running bool
@@ -158,6 +159,14 @@ func (m *Model) Key(key byte) (show string, do Act) {
 	return "", Nothing
 }
 
+// again is a command to paste.
+func (m *Model) again(command string) string {
+	if m.Again == nil {
+		return command
+	}
+	return m.Again(command)
+}
+
 // hint shows the next hint for the fact that fails, or all once they are known.
 func (m *Model) hint() string {
 	if m.Verdict == nil || m.Verdict.Kind != Fails {
@@ -187,8 +196,8 @@ func (m *Model) hint() string {
 func (m *Model) next() (string, Act) {
 	switch {
 	case m.Verdict == nil || m.Verdict.Kind != Holds:
-		return m.say(fmt.Sprintf("Step %02d does not hold yet. To begin the next one from our step %02d: make start %d",
-			m.Step.Number, m.Step.Number, m.Step.Number+1)), Nothing
+		return m.say(fmt.Sprintf("Step %02d does not hold yet. To begin the next one from our step %02d: %s",
+			m.Step.Number, m.Step.Number, m.again(fmt.Sprintf("make start %d", m.Step.Number+1)))), Nothing
 	case m.Next == nil:
 		return m.say("This is the last step."), Nothing
 	}

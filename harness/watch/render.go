@@ -172,7 +172,7 @@ func (m *Model) stepHolds(took string) string {
 	case m.Style.Keys:
 		shown += m.say(fmt.Sprintf("Next: read %s, then press n. Your program stays as it is.", m.Next.Lesson))
 	default:
-		shown += m.say(fmt.Sprintf("Next: read %s, then: make watch %d", m.Next.Lesson, m.Next.Number))
+		shown += m.say(fmt.Sprintf("Next: read %s, then: %s", m.Next.Lesson, m.again(fmt.Sprintf("make watch %d", m.Next.Number))))
 	}
 	return shown
 }
