@@ -126,9 +126,11 @@ func (h host) observeWhatSettles() {
 		h["interface"] = append(h["interface"], fmt.Sprint(l.Name, " ", l.Up, " ", l.Addrs))
 	}
 	routes, _ := probe.Routes()
-	h["route"] = slices.DeleteFunc(routes, func(route string) bool {
-		return shared != "" && strings.HasSuffix(route, " dev "+shared)
+	h["route"] = slices.DeleteFunc(routes, func(route string) bool { // to its own subnet
+		return shared != "" && strings.HasSuffix(route, " dev "+shared) && !strings.Contains(route, " via ")
 	})
+	more, _ := probe.RoutesV6()
+	h["route"] = append(h["route"], more...)
 	for _, p := range processes() {
 		h["process"] = append(h["process"], fmt.Sprintf("%d %s", p.pid, p.name))
 	}

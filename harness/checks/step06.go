@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
+
+	"containers-from-scratch/harness/probe"
 
 	"github.com/vishvananda/netlink"
 )
@@ -85,6 +88,32 @@ var step06 = []Fact{
 			t.ExpectThat(r.Stdout == more+"\n" || strings.Contains(r.Stderr, "not permitted"), more+" inside, or a refusal", r.Stdout)
 			t.ran += "; ip address"
 			t.ExpectThat(interfaceWith(more) == nil, "no "+more+" on the host", more+" on the host")
+		},
+	},
+	{
+		Claim:   "it tells the host no route",
+		Holds:   "------+",
+		Because: "a host takes its IPv6 routes from whoever advertises them on a link, and a container's root may send what he likes",
+		LookAt:  "what the bridge speaks besides IPv4",
+		Ours:    []string{"06-net/net.go createBridge"},
+		Read:    "accept_ra in the kernel's ip-sysctl.rst, RFC 4861",
+		Show: func(t *Trial) {
+			t.AtEnd(func() {
+				links, _ := probe.Interfaces()
+				for _, l := range links {
+					if l.Driver == "bridge" && !othersBridges[l.Name] {
+						t.unplug(l.Name) // and its routes with it
+					}
+				}
+			})
+			r := t.Run("probe", "advertise")
+			routes, err := probe.RoutesV6()
+			t.must(err)
+			t.Excuse() // what is left of it is what this is about
+			if !strings.Contains(r.Stdout, "not permitted") {
+				t.Expect("advertised", r.Stdout)
+			}
+			t.Expect("", sorted(slices.DeleteFunc(routes, func(route string) bool { return !strings.Contains(route, " via ") })))
 		},
 	},
 	{
@@ -198,7 +227,12 @@ var step06 = []Fact{
 			}
 			t.foreignBridge("foreign1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 			if !oneUser() { // else it is an ordinary user's, and a warning
-				t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
+				r := t.Run("probe", "args", "it", "ran")
+				t.ExpectRefusal(r)
+				if mend := "ip address add 10.200.0.1/16 dev cfs0)"; strings.Contains(r.Stderr, mend) { // it must be one
+					t.readdress("cfs0", "10.200.0.1/16")
+					t.Expect("10.200.0.0/16", t.network().subnet)
+				}
 			}
 		},
 	},

@@ -80,7 +80,7 @@ func killAtRandomMoments(t *testing.T, program Program) {
 	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
 		seed = s
 	}
-	t.Logf("SEED=%d repeats it", seed)
+	t.Logf("SEED=%d repeats the moments, as parts of a run's length", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 
 	for _, user := range slices.Compact([]int{0, ordinary()}) {

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/bits"
 	"os"
@@ -243,6 +244,29 @@ func Routes() ([]string, error) {
 			route += " via " + dotted(gateway)
 		}
 		routes = append(routes, route+" dev "+f[0])
+	}
+	return routes, err
+}
+
+// RoutesV6 reads the IPv6 routes that lead out of a link: no link-local ones, no
+// multicast, and not those of lo, see /proc/net/ipv6_route in proc_pid_net(5).
+func RoutesV6() ([]string, error) {
+	table, err := lines("/proc/self/net/ipv6_route")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil // a kernel without IPv6
+	}
+	var routes []string
+	for _, line := range table {
+		// 20010db8…0000 40 000…0 00 fe80…0001 00000400 00000001 00000000 00000003 eth0
+		f := strings.Fields(line)
+		if len(f) < 10 || f[9] == "lo" || strings.HasPrefix(f[0], "fe80") || strings.HasPrefix(f[0], "ff") {
+			continue
+		}
+		route := f[0] + "/" + f[1]
+		if strings.Trim(f[4], "0") != "" {
+			route += " via " + f[4]
+		}
+		routes = append(routes, route+" dev "+f[9])
 	}
 	return routes, err
 }

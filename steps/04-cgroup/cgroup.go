@@ -70,7 +70,7 @@ func hierarchy(controller string) (root string, v2 bool, err error) {
 	for line := range strings.Lines(string(mounts)) {
 		// 36 25 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
 		f := strings.Fields(line)
-		root, fstype, controllers := f[4], f[len(f)-3], strings.Split(f[len(f)-1], ",")
+		root, fstype, controllers := f[4], f[slices.Index(f, "-")+1], strings.Split(f[len(f)-1], ",")
 		if fstype == "cgroup2" {
 			file, _ := os.ReadFile(root + "/cgroup.controllers")
 			controllers = strings.Fields(string(file))
@@ -79,7 +79,7 @@ func hierarchy(controller string) (root string, v2 bool, err error) {
 			return root, fstype == "cgroup2", nil
 		}
 	}
-	return "", false, cmp.Or(err, fmt.Errorf("no controller %s (boot with cgroup_enable=%[1]s; where no cgroups are: mount -t cgroup2 cgroup2 /sys/fs/cgroup)", controller))
+	return "", false, cmp.Or(err, fmt.Errorf("no controller %s (for memory, boot with cgroup_enable=memory; where no cgroups are: mount -t cgroup2 cgroup2 /sys/fs/cgroup)", controller))
 }
 
 // write writes to a file that the kernel has made. A limit whose file is not
@@ -103,7 +103,7 @@ func cgroupError(err error) error {
 	case errors.Is(err, unix.EBUSY): // as in Docker: who has processes shares nothing out
 		return fmt.Errorf("create cgroup: %w (mkdir %[2]s/init; xargs -n1 <%[2]s/cgroup.procs >%[2]s/init/cgroup.procs)", err, filepath.Dir(path.Path))
 	case errors.Is(err, unix.ENOENT) && strings.Contains(path.Path, "sw"):
-		return fmt.Errorf("create cgroup: %w (boot with swapaccount=1)", err)
+		return fmt.Errorf("create cgroup: %w (before Linux 6.1, boot with swapaccount=1; since then, CONFIG_SWAP is missing)", err)
 	}
 	return fmt.Errorf("create cgroup: %w", err)
 }

@@ -14,8 +14,9 @@ import (
 )
 
 // The container's ids are the host's from hostID on. No login has them, so that
-// the container's root may do on the host what anybody may. (Where useradd(8)
-// gave them to a user for his own containers, see subuid(5), they are his too.)
+// the container's root may do on the host what anybody may. (But useradd(8) may
+// have given them to a user for his containers, see subuid(5), or a directory
+// server to its users: what is theirs is the container's, too.)
 const hostID, ids = 100000, 65536
 
 // privileged tells whether these ids are ours to give. An ordinary user has
@@ -121,7 +122,7 @@ func prepareRootfs() error {
 // else could is kept from /proc/PID/fd, see proc_pid_fd(5).
 func handOver() error {
 	if !privileged() { // the container's root is who we are
-		return unlessOrdinary("ids but 0", errors.New("only the host's root may map others"))
+		return unlessOrdinary("ids but 0", errors.New("only the host's root gets others, and root inside is you"))
 	}
 	var fs unix.Statfs_t
 	for fd := range 3 {

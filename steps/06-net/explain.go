@@ -19,7 +19,7 @@ var settings = []struct {
 	file, value, hint string
 	forRoot           bool
 }{
-	{"self/uid_map", "", "grep CONFIG_USER_NS /boot/config-$(uname -r)", true},
+	{"self/uid_map", "", "a kernel with CONFIG_USER_NS is needed", true},
 	{"sys/kernel/apparmor_restrict_unprivileged_userns", "1\n", "sysctl kernel.apparmor_restrict_unprivileged_userns=0", false},
 	{"sys/kernel/unprivileged_userns_clone", "0\n", "sysctl kernel.unprivileged_userns_clone=1", false},
 	{"sys/user/max_user_namespaces", "0\n", "sysctl user.max_user_namespaces=10000", true},
@@ -35,9 +35,10 @@ func explain(err error) error {
 	if !refused || os.Args[1] == "init" || strings.HasPrefix(err.Error(), "enter") {
 		return err
 	}
+	sudo := map[bool]string{false: "sudo sysctl", true: "sysctl"}[privileged()]
 	for _, s := range settings {
 		if value, _ := os.ReadFile("/proc/" + s.file); string(value) == s.value && (s.forRoot || !privileged()) {
-			return fmt.Errorf("%w (%s%s)", err, map[bool]string{false: "sudo "}[privileged()], s.hint)
+			return fmt.Errorf("%w (%s)", err, strings.Replace(s.hint, "sysctl", sudo, 1))
 		}
 	}
 	if os.Geteuid() == 0 && !privileged() { // which no sudo mends

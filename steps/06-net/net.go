@@ -29,7 +29,7 @@ func connect(pid int) error {
 	}
 	ip := address.IP.To4()
 	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth0", PeerNamespace: netlink.NsPid(pid)}
-	veth.MasterIndex = bridge.Attrs().Index
+	veth.MasterIndex, veth.Flags = bridge.Attrs().Index, net.FlagUp
 	// The host's end is named after the container's address: since no name is
 	// given twice, no address is. From eth0's own, init can tell which it is.
 	number := 1 + os.Getpid()%65000
@@ -37,9 +37,6 @@ func connect(pid int) error {
 		number = 2 + (number-1)%65000 // the next one; a bridge has 1,024 ports at most
 		veth.Name = fmt.Sprint("cfs", number)
 		veth.PeerHardwareAddr = net.HardwareAddr{2, 0, ip[0], ip[1], byte(number >> 8), byte(number)}
-	}
-	if err == nil {
-		err = netlink.LinkSetUp(veth)
 	}
 	if err != nil {
 		return fmt.Errorf("create veth pair %s and eth0: %w", veth.Name, err)
@@ -70,7 +67,13 @@ func createBridge() (bridge netlink.Link, address netlink.Addr, err error) {
 		err = fmt.Errorf("it has the address %v, not one like 172.30.0.1/16", address.IPNet)
 	}
 	if err == nil { // two first runs at once choose the same
-		err = cmp.Or(
+		// IPv6 is off: a container's root may send what he likes, and the host
+		// would take its routes from him, see accept_ra in ip-sysctl.rst.
+		off := write("/proc/sys/net/ipv6/conf/cfs0/disable_ipv6", "1")
+		if errors.Is(off, os.ErrNotExist) {
+			off = nil
+		}
+		err = cmp.Or(off,
 			os.NewSyscallError(fmt.Sprint("give it ", address), netlink.AddrReplace(bridge, &address)),
 			os.NewSyscallError("set it up", netlink.LinkSetUp(bridge)))
 	}
@@ -78,8 +81,9 @@ func createBridge() (bridge netlink.Link, address netlink.Addr, err error) {
 }
 
 // freeSubnet returns the bridge's address or, when it has none yet, the first
-// one of a private subnet. To neither may the host have another route, in its
-// main table: the container or what is there would be out of reach.
+// one of a private subnet, to which the host may have no other route in its
+// main table: what is there would be out of reach. A route into the bridge's
+// own subnet would lead away from containers.
 func freeSubnet(bridge netlink.Link) (netlink.Addr, error) {
 	addresses, err := netlink.AddrList(bridge, unix.AF_INET)
 	if len(addresses) == 0 {
@@ -91,12 +95,12 @@ func freeSubnet(bridge netlink.Link) (netlink.Addr, error) {
 	for _, a := range addresses {
 		if !slices.ContainsFunc(routes, func(r netlink.Route) bool {
 			size, _ := r.Dst.Mask.Size() // 0 is the default route, 1 the half of it that a VPN sets
-			return size > 1 && r.LinkIndex != bridge.Attrs().Index && (r.Dst.Contains(a.IP) || a.Contains(r.Dst.IP))
+			return size > 1 && r.LinkIndex != bridge.Attrs().Index && (a.LinkIndex == 0 && r.Dst.Contains(a.IP) || a.Contains(r.Dst.IP))
 		}) {
 			return a, cmp.Or(err, unread)
 		}
 	}
-	return netlink.Addr{}, cmp.Or(err, unread, errors.New("the host has other routes to its subnet (ip address flush dev cfs0; ip address add 10.200.0.1/16 dev cfs0)"))
+	return netlink.Addr{}, cmp.Or(err, unread, errors.New("the host has other routes to the subnets for it (ip address flush dev cfs0; ip address add 10.200.0.1/16 dev cfs0)"))
 }
 
 // configureNetwork sets up what init has in its network namespace: lo, and

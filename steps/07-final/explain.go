@@ -22,7 +22,7 @@ var settings = []struct {
 	file, value, hint string
 	forRoot           bool
 }{
-	{"self/uid_map", "", "grep CONFIG_USER_NS /boot/config-$(uname -r)", true},
+	{"self/uid_map", "", "a kernel with CONFIG_USER_NS is needed", true},
 	{"sys/kernel/apparmor_restrict_unprivileged_userns", "1\n", "sysctl kernel.apparmor_restrict_unprivileged_userns=0", false},
 	{"sys/kernel/unprivileged_userns_clone", "0\n", "sysctl kernel.unprivileged_userns_clone=1", false},
 	{"sys/user/max_user_namespaces", "0\n", "sysctl user.max_user_namespaces=10000", true},
@@ -39,9 +39,10 @@ func explain(err error) error {
 	if _, command := errors.AsType[commandError](err); command || !refused || slices.Contains(os.Args[1:2], "init") || strings.HasPrefix(err.Error(), "enter") {
 		return err
 	}
+	sudo := map[bool]string{false: "sudo sysctl", true: "sysctl"}[privileged()]
 	for _, s := range settings {
 		if value, _ := os.ReadFile("/proc/" + s.file); string(value) == s.value && (s.forRoot || !privileged()) {
-			return fmt.Errorf("%w (%s%s)", err, map[bool]string{false: "sudo "}[privileged()], s.hint)
+			return fmt.Errorf("%w (%s)", err, strings.Replace(s.hint, "sysctl", sudo, 1))
 		}
 	}
 	if os.Geteuid() == 0 && !privileged() { // which no sudo mends
@@ -89,7 +90,7 @@ func cgroupError(err error) error {
 		err = fmt.Errorf("%w (mount -o remount,bind,rw %s)", err, dir)
 	case unix.ENOENT:
 		if strings.Contains(file, "sw") {
-			err = fmt.Errorf("%w (boot with swapaccount=1)", err)
+			err = fmt.Errorf("%w (before Linux 6.1, boot with swapaccount=1; since then, CONFIG_SWAP is missing)", err)
 		}
 	case unix.EEXIST:
 		err = fmt.Errorf("%w: it is another container's, or was left behind", err)

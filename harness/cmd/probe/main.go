@@ -19,6 +19,7 @@ import (
 // verbs are what probe can do, each with its arguments.
 var verbs = map[string]func(args []string) error{
 	"args":         args,         // WORD...: print each word quoted
+	"advertise":    advertise,    // advertise over eth0 a router that is none
 	"as":           as,           // UID[:GROUP] PROG [ARG...]: run PROG as that user
 	"below":        below,        // make cgroups below its own
 	"block":        block,        // PROG [ARG...]: run PROG with SIGTERM blocked

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"containers-from-scratch/harness/probe"
@@ -159,6 +160,40 @@ func sniff([]string) error {
 			return nil
 		}
 	}
+}
+
+// advertise sends, over eth0, one advertisement of a router, as which whoever
+// listens is to take it for half an hour: the type 134 of ICMPv6, see RFC 4861, 4.2.
+func advertise([]string) error {
+	s, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0) // it only sends
+	if err != nil {
+		fmt.Println("packet socket:", err)
+		return nil
+	}
+	eth0, err := unix.NewIfreq("eth0")
+	if err != nil {
+		return err
+	}
+	if err := unix.IoctlIfreq(s, unix.SIOCGIFINDEX, eth0); err != nil {
+		return fmt.Errorf("find eth0: %w", err)
+	}
+	from, to := netip.MustParseAddr("fe80::bad").As16(), netip.MustParseAddr("ff02::1").As16()
+	advertisement := []byte{134, 0, 0, 0, 64, 0, 1800 >> 8, 1800 & 0xff, 0, 0, 0, 0, 0, 0, 0, 0}
+	sum := uint32(len(advertisement) + unix.IPPROTO_ICMPV6)
+	for _, part := range [][]byte{from[:], to[:], advertisement} {
+		for i := 0; i < len(part); i += 2 {
+			sum += uint32(binary.BigEndian.Uint16(part[i:]))
+		}
+	}
+	sum = sum>>16 + sum&0xffff
+	binary.BigEndian.PutUint16(advertisement[2:], ^uint16(sum>>16+sum))
+	frame := slices.Concat([]byte{0x33, 0x33, 0, 0, 0, 1}, []byte{2, 0, 0, 0, 0x0b, 0xad}, // to all nodes, from nobody
+		[]byte{0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(advertisement)), unix.IPPROTO_ICMPV6, 255}, from[:], to[:], advertisement)
+	if err := unix.Sendto(s, frame, 0, &unix.SockaddrLinklayer{Ifindex: int(eth0.Uint32())}); err != nil {
+		return fmt.Errorf("send over eth0: %w", err)
+	}
+	fmt.Println("advertised")
+	return nil
 }
 
 // address gives an interface one more address, and prints it.
