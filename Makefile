@@ -61,6 +61,7 @@ help: ## this list
 	@echo '  RUNTIME=dir|file|command  whose OCI runtime: the last three'
 
 harness: # without the commit in it, for which each new one would link it again
+	@command -v go >/dev/null || { echo 'Go 1.26 is needed (from 1.21 on it fetches that itself): https://go.dev/dl' >&2; exit 2; }
 	@test -x $(HARNESS) || echo 'building the harness (a minute, the first time)' >&2
 	@go build -buildvcs=false -o $(HARNESS) ./harness
 

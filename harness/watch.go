@@ -213,7 +213,7 @@ func (w *watcher) try(ctx context.Context, step int, failedLast string, tell fun
 		w.built = &b
 		tell(watch.News{Waiting: "building " + w.dir})
 	}
-	path, err := buildProgram(spec().Arch, "work", w.dir, w.built.dir)
+	path, err := buildProgram(spec().Arch, watched, w.dir, w.built.dir)
 	if err != nil {
 		return w.noProgram(err)
 	}
@@ -270,7 +270,10 @@ func (t *tally) watchVerdict(step, status int, err error, said string) watch.Ver
 	switch {
 	case len(t.failures) > 0 && !t.failures[0].broken():
 		v.Kind, v.Claim, v.Lines = watch.Fails, claim(t.failures[0].name), t.failures[0].lines
-		v.Itself = slices.ContainsFunc(v.Lines, func(line string) bool { return strings.HasPrefix(line, "because    the program itself ") })
+		says := func(start string) bool {
+			return slices.ContainsFunc(v.Lines, func(line string) bool { return strings.HasPrefix(line, start) })
+		}
+		v.Itself, v.Left = says("because    the program itself "), says("expected   the machine as it was before")
 	case errors.As(err, &died) && len(t.open) > 1:
 		v.Kind, v.Claim, v.Lines = watch.Fails, t.last(), []string{"It took the test machine down: " + firstLine(err)}
 	case err == nil && t.failed == 0 && status > 128 && len(t.open) > 1:
@@ -291,6 +294,9 @@ func noVerdict(err error) watch.Verdict {
 	return watch.Verdict{Kind: watch.NoVerdict, Lines: strings.Split(err.Error(), "\n")}
 }
 
+// watched is what buildProgram calls the program that is watched, and its file.
+const watched = "work"
+
 // noProgram tells why there is nothing to try, in the compiler's words.
 func (w *watcher) noProgram(err error) watch.Verdict {
 	v := watch.Verdict{Kind: watch.NoProgram}
@@ -302,7 +308,7 @@ func (w *watcher) noProgram(err error) watch.Verdict {
 	if errors.As(err, &o) && o.status == 3 {
 		return noVerdict(err)
 	}
-	said := strings.TrimPrefix(err.Error(), "PROGRAM does not compile:\n")
+	said := strings.TrimPrefix(strings.TrimPrefix(err.Error(), watched+" does not compile:\n"), watched+"=")
 	for _, line := range strings.Split(said, "\n") {
 		if !strings.HasPrefix(line, "# ") { // the package, which is known
 			v.Lines = append(v.Lines, line)

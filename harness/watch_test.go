@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -120,9 +121,14 @@ func TestAProgramThatIsNone(t *testing.T) {
 		require.Equal(t, watch.NoProgram, v.Kind)
 		return strings.Join(v.Lines, "\n")
 	}
-	require.Equal(t, "work/main.go:1:1: syntax error",
-		said(wrong(errors.New("PROGRAM does not compile:\n# containers-from-scratch/work\nwork/main.go:1:1: syntax error"))))
-	require.NoError(t, os.Remove(dir))
+	require.NoError(t, os.WriteFile(dir+"/go.mod", []byte("module example.com/work\n\ngo 1.26.0\n"), 0o644))
+	t.Chdir(dir)
+	_, err := buildProgram(runtime.GOARCH, watched, ".", dir)
+	require.Regexp(t, "^[.]( is no Go package: .*no Go files)", said(err))
+	require.NoError(t, os.WriteFile(dir+"/main.go", []byte("package main\n\nfunc main() { x }\n"), 0o644))
+	_, err = buildProgram(runtime.GOARCH, watched, ".", dir)
+	require.Equal(t, "./main.go:3:15: undefined: x", said(err))
+	require.NoError(t, os.RemoveAll(dir))
 	require.Contains(t, said(usage("PROGRAM=%s is not there", dir)), "x puts back")
 }
 

@@ -92,10 +92,10 @@ var step06 = []Fact{
 	},
 	{
 		Claim:   "it tells the host no route",
-		Holds:   "------+",
-		Because: "a host takes its IPv6 routes from whoever advertises them on a link, and a container's root may send what he likes",
-		LookAt:  "what the bridge speaks besides IPv4",
-		Ours:    []string{"06-net/net.go createBridge"},
+		Holds:   "-----+",
+		Because: "a host takes its IPv6 routes from whoever advertises them on a link, and who has CAP_NET_RAW may send what he likes",
+		LookAt:  "where the user namespace is made; from step 06 on, what the bridge speaks besides IPv4",
+		Ours:    []string{"05-user/user.go asRoot", "06-net/net.go createBridge"},
 		Read:    "accept_ra in the kernel's ip-sysctl.rst, RFC 4861",
 		Show: func(t *Trial) {
 			t.AtEnd(func() {

@@ -338,6 +338,7 @@ func TestCompare(t *testing.T) {
 		{"24871", "57", true},
 		{"24871", "1", false},
 		{"143", "137", false},
+		{"67108864", "9223372036854771712", false},
 		{"/proc/1 /proc/10 …", "/proc/1 /proc/10 /proc/11", true},
 		{"/proc/1", "/proc/1 /proc/10", false},
 		{"a.c", "abc", false},

@@ -47,6 +47,7 @@ type loop struct {
 	pending Snapshot // what was saved since, and may not be complete yet
 	news    chan News
 	ended   chan Verdict
+	gone    chan struct{}      // closed when nobody takes news any more
 	cancel  context.CancelFunc // of the run, nil when there is none
 	started time.Time          // when what is tried was saved, or asked for
 	again   bool               // once the run that is on has ended
@@ -55,7 +56,8 @@ type loop struct {
 // Main runs the loop until a key or a signal ends it. Without a terminal it has
 // the program tried once. It returns what came of the last run.
 func Main(c Course, in, out *os.File) (last *Verdict, err error) {
-	l := &loop{Course: c, out: out, progress: Load(c.Dir), news: make(chan News), ended: make(chan Verdict)}
+	l := &loop{Course: c, out: out, progress: Load(c.Dir), news: make(chan News), ended: make(chan Verdict), gone: make(chan struct{})}
+	defer close(l.gone)
 	step := c.Step(l.progress.Step)
 	if step == nil {
 		l.progress = Progress{Step: 1, Hints: map[string]int{}}
@@ -90,7 +92,7 @@ func (l *loop) style() Style {
 func (l *loop) once() *Verdict {
 	l.model.Begin()
 	go func() {
-		l.ended <- l.Try(context.Background(), l.model.Step.Number, l.progress.Failed, func(n News) { l.news <- n })
+		l.ended <- l.Try(context.Background(), l.model.Step.Number, l.progress.Failed, l.tell)
 	}()
 	started := time.Now()
 	for {
@@ -184,8 +186,17 @@ func (l *loop) begin() {
 	step, failed := l.model.Step.Number, l.progress.Failed
 	go func() {
 		defer cancel()
-		l.ended <- l.Try(ctx, step, failed, func(n News) { l.news <- n })
+		l.ended <- l.Try(ctx, step, failed, l.tell)
 	}()
+}
+
+// tell passes news on, as long as there is who takes them: a run that is given up
+// may go on for a while, fetching or booting a machine.
+func (l *loop) tell(n News) {
+	select {
+	case l.news <- n:
+	case <-l.gone:
+	}
 }
 
 // end notes a verdict, and returns what to show of it.

@@ -31,6 +31,7 @@ type Verdict struct {
 	Kind    Kind
 	Claim   string   // the fact that fails
 	Itself  bool     // no fact's fault: the program failed, hung or panicked
+	Left    bool     // nor here: it left something behind
 	Lines   []string // how it fails, or why there is no verdict
 	Held    []string // the facts that were tried and hold
 	Skipped int      // facts that cannot be tried here
@@ -175,6 +176,9 @@ func (m *Model) hint() string {
 	claim := m.Verdict.Claim
 	if m.Verdict.Itself {
 		return m.say("No hint for this fact helps: the program itself failed before it. The verdict says how, and where to look.")
+	}
+	if m.Verdict.Left {
+		return m.say("No hint for this fact helps: the program left something behind. The verdict says what, and where to look.")
 	}
 	hints := m.Hints(claim)
 	if len(hints) == 0 {

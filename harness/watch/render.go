@@ -168,7 +168,7 @@ func (m *Model) stepHolds(took string) string {
 	shown := m.Style.paint(green, m.say(line)) + "\n"
 	switch {
 	case m.Next == nil:
-		shown += m.say("That was the last step to write; what comes after is to be read.")
+		shown += m.say("That was the last step to write. The next is to be read: steps/07-final/README.md")
 	case m.Style.Keys:
 		shown += m.say(fmt.Sprintf("Next: read %s, then press n. Your program stays as it is.", m.Next.Lesson))
 	default:

@@ -138,6 +138,8 @@ func TestACgroupLives(t *testing.T) {
 	require.NoError(t, init.limitProcesses())
 	require.Equal(t, "64", c.file("pids", "pids.max", "pids.max"))
 	if !c.v2("memory") { // there it would be killed
+		// What it had before it joined is not counted here.
+		require.Equal(t, "200000", s.run(t, "x=$(printf %200000s); echo ${#x}"))
 		require.ErrorContains(t, c.update(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(4096))}}), "in use")
 	}
 	pids, err := c.processes()
