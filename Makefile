@@ -26,6 +26,12 @@ $(word 2,$(MAKECMDGOALS)): ; @:
 endif
 endif
 
+ifneq ($(filter map kit shell doctor,$(firstword $(MAKECMDGOALS))),)
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+$(error make $(firstword $(MAKECMDGOALS)) takes no $(word 2,$(MAKECMDGOALS)))
+endif
+endif
+
 .PHONY: help doctor start watch test-step shell map demo kit test lint carry mutants conformance bench engines harness
 
 help: ## this list

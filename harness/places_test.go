@@ -36,7 +36,7 @@ func isScript(t *testing.T, text string) {
 }
 
 // needed are the packages without which a place is none.
-var needed = []string{"git", "make", "golang-go", "qemu-system-x86", "tmux", "xz-utils"}
+var needed = []string{"git", "make", "golang-go", "qemu-system-arm", "qemu-system-x86", "tmux", "xz-utils"}
 
 func TestTheLimaTemplate(t *testing.T) {
 	var lima struct {
@@ -63,7 +63,7 @@ func TestTheLimaTemplate(t *testing.T) {
 	require.False(t, *lima.Mounts[0].Writable)
 	require.Equal(t, "system", lima.Provision[0].Mode)
 	isScript(t, lima.Provision[0].Script)
-	for _, pkg := range append(needed, "qemu-system-arm") {
+	for _, pkg := range needed {
 		require.Contains(t, lima.Provision[0].Script, pkg)
 	}
 	require.Contains(t, lima.Provision[0].Script, "echo lima >/etc/containers-from-scratch", "the doctor's mark")
@@ -101,6 +101,9 @@ func TestTheDevContainer(t *testing.T) {
 	require.Contains(t, container.PostStart, "sh .devcontainer/nest")
 	isScript(t, container.PostStart)
 	isScript(t, container.OnCreate)
+	for _, pkg := range needed {
+		require.True(t, pkg == "git" || pkg == "golang-go" || strings.Contains(container.OnCreate, pkg), "%s, which the image of Go has not", pkg)
+	}
 	nest, err := os.ReadFile("../.devcontainer/nest")
 	require.NoError(t, err)
 	isScript(t, string(nest))
