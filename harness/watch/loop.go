@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -254,6 +255,9 @@ func (l *loop) key(key byte) bool {
 
 // reset puts back what the step begins with. The change is noticed like any.
 func (l *loop) reset() string {
+	if _, err := os.Stat(filepath.Join(l.Dir, "README.md")); err == nil { // all would go to the backup
+		return l.model.say(l.Dir + " holds more than a program of yours: a step of ours, or all of them. x leaves it alone.")
+	}
 	files, err := l.Files(l.model.Step.Number)
 	backup := ""
 	if err == nil {
