@@ -74,7 +74,12 @@ func listen(decide act, calls ...uint32) error {
 	filter = append(filter,
 		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
-	listener, err := install(filter, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+	// Else a signal, as Go sends its own threads, makes the call anew while the
+	// first answer is on its way: of two that are counted then, one too many.
+	listener, err := install(filter, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+	if errors.Is(err, unix.EINVAL) { // before Linux 5.19
+		listener, err = install(filter, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+	}
 	if err != nil {
 		return err
 	}
