@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // step03 are the facts that the mount namespace, the overlay and pivot_root
@@ -253,13 +255,17 @@ var step03 = []Fact{
 		Holds:   "---+",
 		Because: "an isolation that cannot be made must not be left out",
 		LookAt:  "the errors of what is done before the command starts",
-		Ours:    []string{"03-mount/mount.go mountRootfs", "03-mount/main.go initProcess"},
+		Ours:    []string{"03-mount/mount.go mountRootfs", "03-mount/main.go initProcess", "05-user/user.go prepareRootfs"},
 		Read:    "harness/CONTRACT.md: it never fails open",
 		Show: func(t *Trial) {
+			others := t.HostFile("/tmp/merged") // where ours puts its root together, if it comes so far
 			for _, rootfs := range []string{"/box/nowhere", "/probe"} {
 				r := t.RunWith([]string{"ROOTFS=" + rootfs}, "/probe", "args", "it", "ran")
 				t.Excuse()
 				t.ExpectRefusal(r)
+				var st unix.Stat_t
+				t.must(unix.Stat(others, &st))
+				t.Expect("0", fmt.Sprint(st.Uid)) // whose it was
 			}
 		},
 	},

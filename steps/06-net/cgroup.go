@@ -69,6 +69,7 @@ func hierarchy(controller string) (root string, v2 bool, err error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(mounts)) {
 		// 36 25 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+		// (The second word after the "-", a name, may be empty.)
 		f := strings.Fields(line)
 		root, fstype, controllers := f[4], f[slices.Index(f, "-")+1], strings.Split(f[len(f)-1], ",")
 		if fstype == "cgroup2" {
@@ -102,7 +103,7 @@ func cgroupError(err error) error {
 		return fmt.Errorf("create cgroup: %w (mount -o remount,bind,rw %s)", err, filepath.Dir(path.Path))
 	case errors.Is(err, unix.EBUSY): // as in Docker: who has processes shares nothing out
 		return fmt.Errorf("create cgroup: %w (mkdir %[2]s/init; xargs -n1 <%[2]s/cgroup.procs >%[2]s/init/cgroup.procs)", err, filepath.Dir(path.Path))
-	case errors.Is(err, unix.ENOENT) && strings.Contains(path.Path, "sw"):
+	case errors.Is(err, unix.ENOENT) && strings.Contains(filepath.Base(path.Path), "sw"):
 		return fmt.Errorf("create cgroup: %w (before Linux 6.1, boot with swapaccount=1; since then, CONFIG_SWAP is missing)", err)
 	}
 	return fmt.Errorf("create cgroup: %w", err)

@@ -66,18 +66,18 @@ func createBridge() (bridge netlink.Link, address netlink.Addr, err error) {
 	if err == nil && !strings.HasSuffix(address.IPNet.String(), ".0.1/16") {
 		err = fmt.Errorf("it has the address %v, not one like 172.30.0.1/16", address.IPNet)
 	}
-	if err == nil { // two first runs at once choose the same
-		// IPv6 is off: a container's root may send what he likes, and the host
-		// would take its routes from him, see accept_ra in ip-sysctl.rst.
-		off := write("/proc/sys/net/ipv6/conf/cfs0/disable_ipv6", "1")
-		if errors.Is(off, os.ErrNotExist) {
-			off = nil
-		}
-		err = cmp.Or(off,
-			os.NewSyscallError(fmt.Sprint("give it ", address), netlink.AddrReplace(bridge, &address)),
-			os.NewSyscallError("set it up", netlink.LinkSetUp(bridge)))
+	if err != nil {
+		return nil, address, err
 	}
-	return bridge, address, err
+	// IPv6 is off: a container's root may send what he likes, and the host
+	// would take its routes from him, see accept_ra in ip-sysctl.rst.
+	err = write("/proc/sys/net/ipv6/conf/cfs0/disable_ipv6", "1")
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // a kernel without IPv6
+		return nil, address, err
+	}
+	return bridge, address, cmp.Or( // two first runs at once choose the same address
+		os.NewSyscallError(fmt.Sprint("give it ", address), netlink.AddrReplace(bridge, &address)),
+		os.NewSyscallError("set it up", netlink.LinkSetUp(bridge)))
 }
 
 // freeSubnet returns the bridge's address or, when it has none yet, the first

@@ -30,7 +30,7 @@ var settings = []struct {
 
 // explain adds to a refusal what on this machine may be behind it.
 func explain(err error) error {
-	refused := slices.ContainsFunc([]error{os.ErrPermission, unix.ENOSPC, unix.EINVAL}, func(e error) bool { return errors.Is(err, e) })
+	refused := errors.Is(err, os.ErrPermission) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)
 	if refused && strings.HasPrefix(err.Error(), "mount proc") {
 		return fmt.Errorf("%w (part of /proc is covered: in Docker, --security-opt systempaths=unconfined)", err)
 	}
@@ -45,7 +45,7 @@ func explain(err error) error {
 			return fmt.Errorf("%w (%s)", err, strings.Replace(s.hint, "sysctl", sudo, 1))
 		}
 	}
-	if os.Geteuid() == 0 && !privileged() { // which no sudo mends
+	if errors.Is(err, os.ErrPermission) && os.Geteuid() == 0 && !privileged() { // no sudo mends it
 		return fmt.Errorf("%w (in a user namespace: an unprivileged container, a security module, or Linux before 5.12? see dmesg)", err)
 	}
 	return fmt.Errorf("%w%s", err, hint(err))

@@ -148,7 +148,10 @@ func prepareRootfs(mounts []specs.Mount) (dir string, err error) {
 	if err == nil {
 		err = removeLinks(mounts)
 	}
-	return dir, cmp.Or(err, handOver())
+	if err == nil { // else dir may be another's, on the host
+		err = handOver()
+	}
+	return dir, err
 }
 
 // handOver gives the container's root what it needs of ours: / and, where they
