@@ -75,7 +75,10 @@ func buildTools(arch string) (built, error) {
 		return b, err
 	}
 	for _, args := range commands {
-		if out, err := goTool(arch, args...); err != nil {
+		out, err := goTool(arch, args...)
+		if err != nil && strings.HasPrefix(out, "# containers-from-scratch/steps/") { // who breaks a step to see it fail
+			return b, wrong(fmt.Errorf("a step does not compile:\n%s", out))
+		} else if err != nil {
 			return b, broke(fmt.Errorf("go %s:\n%s", strings.Join(args, " "), out))
 		}
 	}

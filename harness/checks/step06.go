@@ -95,7 +95,7 @@ var step06 = []Fact{
 		Holds:   "-----+",
 		Because: "a host takes its IPv6 routes from whoever advertises them on a link, and who has CAP_NET_RAW may send what he likes",
 		LookAt:  "where the user namespace is made; from step 06 on, what the bridge speaks besides IPv4",
-		Ours:    []string{"05-user/user.go asRoot", "06-net/net.go createBridge"},
+		Ours:    []string{"06-net/net.go createBridge", "05-user/user.go asRoot"},
 		Read:    "accept_ra in the kernel's ip-sysctl.rst, RFC 4861",
 		Show: func(t *Trial) {
 			t.AtEnd(func() {

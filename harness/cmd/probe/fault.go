@@ -325,11 +325,7 @@ func swapless(args []string) error {
 		}
 		return 0, nil
 	}, nil, args...)
-	if err != nil {
-		return err
-	}
-	os.Exit(status)
-	return nil
+	return end(status, err, true)
 }
 
 // killed runs a program that SIGKILL ends at its Nth use of one system call, which
