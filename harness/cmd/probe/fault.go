@@ -52,7 +52,12 @@ const hold = unix.Errno(1 << 16)
 // all its processes, goes through decide, and returns its status. started, which
 // may be nil, is told its number.
 func supervise(nr uint32, decide act, started func(pid int), words ...string) (status int, err error) {
-	if err := listen(decide, nr); err != nil {
+	return superviseBy(uninterrupted, nr, decide, started, words...)
+}
+
+// superviseBy is supervise with the flags of the listener.
+func superviseBy(flags uintptr, nr uint32, decide act, started func(pid int), words ...string) (status int, err error) {
+	if err := listen(flags, decide, nr); err != nil {
 		return 0, err
 	}
 	cmd := exec.Command(words[0], words[1:]...)
@@ -60,9 +65,14 @@ func supervise(nr uint32, decide act, started func(pid int), words ...string) (s
 	return runSupervised(cmd, started)
 }
 
+// uninterrupted is a listener whose answer only SIGKILL comes before. Else a
+// signal, as Go sends its own threads, makes the call anew while the first answer
+// is on its way: of two that are counted then, one too many.
+const uninterrupted = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+
 // listen lets each use of these system calls, by all that this goroutine starts
 // from now on, go through decide.
-func listen(decide act, calls ...uint32) error {
+func listen(flags uintptr, decide act, calls ...uint32) error {
 	runtime.LockOSThread() // the filter is this thread's, and its children's
 	// Go's fork keeps its processor until the child's execve(2), which may have to
 	// be answered.
@@ -74,9 +84,7 @@ func listen(decide act, calls ...uint32) error {
 	filter = append(filter,
 		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
-	// Else a signal, as Go sends its own threads, makes the call anew while the
-	// first answer is on its way: of two that are counted then, one too many.
-	listener, err := install(filter, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+	listener, err := install(filter, flags)
 	if errors.Is(err, unix.EINVAL) { // before Linux 5.19
 		listener, err = install(filter, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
 	}
@@ -243,7 +251,7 @@ func refuse(args []string) error {
 		faults, calls = append(faults, f), append(calls, f.nr)
 	}
 	var current atomic.Pointer[fault] // nil: they are counted
-	if err := listen(func(call notice) (unix.Errno, func()) {
+	if err := listen(uninterrupted, func(call notice) (unix.Errno, func()) {
 		if f := current.Load(); f != nil {
 			return f.decide(call)
 		}
@@ -364,7 +372,8 @@ func early(args []string) error {
 	command := filepath.Base(args[3])
 	number := make(chan int, 1)
 	var came atomic.Bool
-	status, err := supervise(unix.SYS_EXECVE, func(call notice) (unix.Errno, func()) {
+	// Where PROG is itself what is about to become CMD, the signal must reach it.
+	status, err := superviseBy(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, unix.SYS_EXECVE, func(call notice) (unix.Errno, func()) {
 		if filepath.Base(textAt(call.pid, call.args[0])) != command {
 			return 0, nil
 		}
