@@ -78,6 +78,9 @@ var verbs = map[string]func(args []string) error{
 	"shm":          shm,          // KEY [TEXT]: print what a segment of shared memory holds, or make it hold TEXT
 	"surface":      surface,      // print which calls of the kernel's rarer ones come through to it
 	"killed":       killed,       // SYSCALL N PROG [ARG...]: run PROG, which SIGKILL ends at its Nth SYSCALL
+	"watches":      watches,      // take all inotify instances, print how many, keep them until stdin ends
+	"kernel-log":   kernelLog,    // TEXT: print whether the kernel's log has it
+	"types":        types,        // TEXT: type it on the terminal on stdin
 	"refuse":       refuse,       // N SYSCALL,... PROG [ARG...]: run PROG until each Nth use of SYSCALL has failed
 }
 
