@@ -186,6 +186,12 @@ func (c *initHalf) fail(err error) error {
 // awaitStart tells the runtime that the container is created, and waits until
 // it or, after detach, start says that the command may run.
 func (c *initHalf) awaitStart() error {
+	if c.Exec && !c.Spec.Process.Terminal { // from here on, nobody says why init died
+		stderr := int(c.channel.file.Fd()) + 2 // of the files behind it, see execIn
+		if err := unix.Dup3(stderr, 2, 0); err != nil {
+			return fmt.Errorf("take standard error: %w", err)
+		}
+	}
 	if err := c.channel.send("created"); err != nil {
 		return err
 	}

@@ -37,8 +37,16 @@ func execIn(root, id string, o *options, command []string) (status int, err erro
 	if err != nil {
 		return 0, err
 	}
+	// What Go prints when it gets no thread, below the limit of processes, is
+	// no word to the user: explainDeath has one. init takes our stderr in
+	// awaitStart.
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer null.Close()
 	// It joins the cgroup before anybody inside can make it fork.
-	c, err := reexec(spec, inheritance{preserve, []*os.File{console}, s.Cgroup, tasks, func(pid int) error {
+	c, err := reexec(spec, inheritance{null, preserve, []*os.File{console, os.Stderr}, s.Cgroup, tasks, func(pid int) error {
 		// By now the container's number could be that of a later process.
 		if !s.alive() {
 			return errNotRunning

@@ -53,8 +53,10 @@ func findNamespace(spec *specs.Spec, kind specs.LinuxNamespaceType) (path string
 	return "", false
 }
 
-// An inheritance is what init is born with besides the standard streams.
+// An inheritance is what init is born with besides the standard streams of
+// the runtime.
 type inheritance struct {
+	stderr    *os.File   // instead of the runtime's, if not nil
 	preserved []*os.File // for the command, from descriptor 3 on
 	own       []*os.File // for init, behind the channel
 	cgroup    cgroup     // in whose v2 it is born, if the kernel lets it

@@ -47,7 +47,7 @@ func reexec(spec *specs.Spec, more inheritance) (*container, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
-	files := slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, more.preserved, []*os.File{theirs}, more.own)
+	files := slices.Concat([]*os.File{os.Stdin, os.Stdout, cmp.Or(more.stderr, os.Stderr)}, more.preserved, []*os.File{theirs}, more.own)
 	args := []string{os.Args[0], "init", strconv.Itoa(3 + len(more.preserved))}
 	process, err := startIn(spec, exe, args, files, more)
 	if err != nil {
