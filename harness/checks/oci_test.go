@@ -231,6 +231,9 @@ func TestHostileNamesAreRefusedAndQuoted(t *testing.T) {
 	tryHere(t)
 	o := newOCI(t)
 	before := observeHost()
+	said, status := o.launch(newest().Path, "--root", o.root, "create", "--bundle", "/no/such\xff", "c")
+	require.Equal(t, 1, status, said)
+	require.Equal(t, "container: bundle \"/no/such\\xff\" is no UTF-8, which its state has to be\n", said)
 	victim := filepath.Join(filepath.Dir(o.root), "c") // what ../c would be
 	require.NoError(t, os.Mkdir(victim, 0o755))
 	stride := 10 / storm(10) // each with each, or in the vm a tenth of that
@@ -309,6 +312,31 @@ func TestARefusedCreateLeavesNothing(t *testing.T) {
 	}
 	require.Greater(t, refused, 5)
 	t.Logf("refused %d times", refused)
+}
+
+// TestExecWithoutRoomIsRefusedInOneLine has a container with as many processes as
+// it may have: of that Go itself says much more.
+func TestExecWithoutRoomIsRefusedInOneLine(t *testing.T) {
+	tryHere(t)
+	o := newOCI(t)
+	before := observeHost()
+	o.must("create", "full")
+	o.must("start", "full")
+	resources := filepath.Join(o.bundle, "resources.json")
+	require.NoError(t, os.WriteFile(resources, []byte(`{"pids": {"limit": 1}}`), 0o644))
+	for _, want := range []struct {
+		said   string
+		status int
+	}{{`^container: [^\n]*no such file or directory\n$`, 127}, {`^container: [^\n]*limit of processes\)\n$`, 255}} {
+		for _, words := range [][]string{{"exec", "full", "/no/such"}, {"exec", "--detach", "full", "/no/such"}} {
+			said, status := o.run(words...)
+			require.Equal(t, want.status, status, "%v: %s", words, said)
+			require.Regexp(t, want.said, said, "%v", words)
+		}
+		o.must("update", "--resources", resources, "full")
+	}
+	o.must("delete", "--force", "full")
+	require.Empty(t, before.changed())
 }
 
 // TestWhatEndsAContainerEarly has a created container die in three ways: each is

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -29,7 +30,8 @@ func create(root, id string, o *options) (err error) {
 // prepare is create, until only start is missing: it returns init, waiting.
 func prepare(root, id string, o *options) (*state, *container, error) {
 	bundle, err := filepath.Abs(o.bundle)
-	if err := cmp.Or(err, checkID(id)); err != nil { // before it is a part of any path
+	utf8 := refusal{strings.ToValidUTF8(bundle, "") != bundle, fmt.Sprintf("bundle %q is no UTF-8, which its state has to be", bundle)}
+	if err := cmp.Or(err, checkID(id), refuse(utf8)); err != nil { // before they are a part of any path, or of JSON
 		return nil, nil, err
 	}
 	spec, raw, err := loadSpec(bundle)
