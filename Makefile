@@ -50,7 +50,7 @@ help: ## this list
 	@echo 'maintainer'
 	@echo '  make test             everything, in the best sandbox that works here'
 	@echo '  make lint             gofmt, and vet for linux, darwin and windows'
-	@echo '  make carry            copy what first appears elsewhere: files of steps, listings in texts'
+	@echo '  make carry            copy what first appears elsewhere: files of steps, listings and transcripts in texts'
 	@echo '  make mutants          delete one statement at a time; a fact must fail (N=3: one step)'
 	@echo '  make conformance      the validation suite of the OCI: in a VM with v1, with v2, and on this host'
 	@echo '  make bench            what a start costs, beside runc, crun, bwrap and unshare'
@@ -110,10 +110,11 @@ bench: harness ## what a start costs
 engines: harness ## podman, docker and containerd
 	@$(HARNESS) engines
 
-carry: ## bring the later steps and the listings up to date
+carry: harness ## bring the later steps, the listings and the transcripts up to date
 	@go test ./harness -run TestCarried -count=1 -update
 	@go test ./harness/docs -count=1 -update
 	@go test ./harness/isolation -count=1 -update
+	@$(HARNESS) record
 
 OURS = steps harness # and not work/, which is the learner's
 TESTDATA = ./harness/testdata/00-none ./harness/testdata/broken

@@ -22,22 +22,23 @@ import (
 
 // verbs are what make calls; each returns the exit status.
 var verbs = map[string]func(args []string) error{
-	"start":       start,        // [N]: put what step N begins with into work/
-	"watch":       watchProgram, // [N]: the learner's loop
-	"test-step":   testStep,     // N: try the facts of step N
-	"test":        testAll,      // every test there is
-	"shell":       shell,        // a shell in a sandbox
-	"engines":     tryEngines,   // podman, docker and containerd with RUNTIME
-	"mutants":     tryMutants,   // [N]: delete statements, see whether facts notice
-	"bench":       measure,      // what a start costs, beside other runtimes
-	"conformance": validate,     // the OCI's validation suite, on RUNTIME
-	"doctor":      diagnose,     // what this machine is good for
-	"exec":        execTest,     // TEST-BINARY ARG...: for go test -exec
-	"job":         runJob,       // JSON: one job, as root, for SANDBOX=host
-	"kit":         makeKit,      // all that the harness takes from the network, as one archive
-	"demo":        playDemo,     // N: the attack of step N in two panes, host and container
-	"demo-pane":   demoPane,     // SOCKET SIDE: what runs in one of them
-	"map":         drawMap,      // what each step shares with the host, and what it does not
+	"start":       start,             // [N]: put what step N begins with into work/
+	"watch":       watchProgram,      // [N]: the learner's loop
+	"test-step":   testStep,          // N: try the facts of step N
+	"test":        testAll,           // every test there is
+	"shell":       shell,             // a shell in a sandbox
+	"engines":     tryEngines,        // podman, docker and containerd with RUNTIME
+	"mutants":     tryMutants,        // [N]: delete statements, see whether facts notice
+	"bench":       measure,           // what a start costs, beside other runtimes
+	"conformance": validate,          // the OCI's validation suite, on RUNTIME
+	"doctor":      diagnose,          // what this machine is good for
+	"exec":        execTest,          // TEST-BINARY ARG...: for go test -exec
+	"job":         runJob,            // JSON: one job, as root, for SANDBOX=host
+	"kit":         makeKit,           // all that the harness takes from the network, as one archive
+	"demo":        playDemo,          // N: the attack of step N in two panes, host and container
+	"demo-pane":   demoPane,          // SOCKET SIDE: what runs in one of them
+	"record":      recordTranscripts, // write into the texts what their transcripts print
+	"map":         drawMap,           // what each step shares with the host, and what it does not
 }
 
 func main() {

@@ -4,7 +4,9 @@ package checks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -23,6 +25,9 @@ import (
 
 // texts is where the texts lie in a sandbox.
 const texts = "/box/docs"
+
+// record asks for what the transcripts print, for make carry, see docs.Record.
+var record = flag.Bool("record", false, "print what the transcripts print, and compare nothing")
 
 // TestTranscripts runs the commands that the texts show, and compares what
 // they print. The machine is put right after each transcript: the lessons
@@ -54,6 +59,12 @@ func TestTranscripts(t *testing.T) {
 					require.True(t, found, "run: %s", block.Args)
 				}
 				outputs := transcribe(t, user, commands)
+				if *record {
+					line, err := json.Marshal(docs.Recording{File: file, Line: block.Line, Host: host, Outputs: outputs})
+					require.NoError(t, err)
+					fmt.Printf("%s%s\n", docs.RecordingIn, line)
+					return
+				}
 				for i, c := range commands {
 					if difference := block.Compare(c, host, outputs[i]); difference != "" {
 						t.Errorf("\n%s", difference)

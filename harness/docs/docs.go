@@ -163,6 +163,91 @@ func (b Block) Compare(c Command, host string, output []string) string {
 	return ""
 }
 
+// A Recording is what the commands of a block have printed.
+type Recording struct {
+	File    string
+	Line    int        // the block's
+	Host    string     // the name of the machine
+	Outputs [][]string // of each command, in their order
+}
+
+// RecordingIn begins a line that holds a Recording as JSON: of a sandbox, only
+// what is printed comes out.
+const RecordingIn = "recording "
+
+// Record puts into a block what its commands have printed, and tells whether
+// that changes it. What the text promises stays wherever it is still true:
+// whole lines, counted from the first or from the last, and else words.
+func (b *Block) Record(r Recording) (changed bool, err error) {
+	commands, err := b.Commands()
+	if err != nil {
+		return false, err
+	}
+	if len(commands) != len(r.Outputs) {
+		return false, fmt.Errorf("%s: %d commands, and the output of %d", b.At(0), len(commands), len(r.Outputs))
+	}
+	var lines []string
+	for i, c := range commands {
+		lines = append(lines, "$ "+c.Line)
+		more := len(r.Outputs[i]) - len(c.Output)
+		for j, printed := range r.Outputs[i] {
+			line := asPrinted(printed, r.Host)
+			switch first, last := at(c.Output, j), at(c.Output, j-more); {
+			case stands(first, printed, r.Host):
+				line = first
+			case stands(last, printed, r.Host):
+				line = last
+			case more == 0 && stands(reworded(first, printed, r.Host), printed, r.Host):
+				line = reworded(first, printed, r.Host)
+			}
+			lines = append(lines, line)
+		}
+	}
+	changed = !slices.Equal(lines, b.Lines)
+	b.Lines = lines
+	return changed, nil
+}
+
+// at is a line of a list, "…" where it has none: that line promises nothing.
+func at(lines []string, i int) string {
+	if i < 0 || i >= len(lines) {
+		return "…"
+	}
+	return lines[i]
+}
+
+// stands tells whether a promise says something, and what was printed keeps it.
+func stands(promise, printed, host string) bool {
+	return promise != "…" && Pattern(promise, host).MatchString(printed)
+}
+
+// reworded is a printed line with those words of a promise that are still true,
+// and with all that stands at and after its "…".
+func reworded(promise, printed, host string) string {
+	old, words := strings.Split(promise, " "), strings.Split(printed, " ")
+	for i := range words {
+		switch {
+		case i >= len(old):
+			words[i] = asPrinted(words[i], host)
+		case strings.Contains(old[i], "…"):
+			return strings.Join(append(words[:i], old[i:]...), " ")
+		case Pattern(old[i], host).MatchString(words[i]):
+			words[i] = old[i]
+		default:
+			words[i] = asPrinted(words[i], host)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// asPrinted is a line with "laptop" for the name of the machine.
+func asPrinted(printed, host string) string {
+	if host == "" {
+		return printed
+	}
+	return regexp.MustCompile(`\b`+regexp.QuoteMeta(host)+`\b`).ReplaceAllLiteralString(printed, "laptop")
+}
+
 var numbers = regexp.MustCompile(`[0-9]{4,}`)
 
 // exact are the numbers that a lesson teaches: limits, and ids.

@@ -351,6 +351,33 @@ func TestCompare(t *testing.T) {
 	require.Contains(t, b.Compare(Command{Line: "ls", Index: 1}, "", []string{"x"}), "a.md:8: ls\nprints also")
 }
 
+// TestRecord keeps of a transcript what is still true, and nothing else.
+func TestRecord(t *testing.T) {
+	promise := []string{"$ a", "laptop", "uts:[4026531838]", "pid 24871 of laptop", "/proc/1 /proc/9 …", "$ b", "x", "24871", "$ c"}
+	r := Recording{Host: "box", Outputs: [][]string{{"box", "uts:[4026532135]", "pid 57 of box", "/proc/1 /proc/9 /proc/10"}, {"x", "57"}, nil}}
+	b := Block{Lines: slices.Clone(promise)}
+	changed, err := b.Record(r)
+	require.NoError(t, err)
+	require.False(t, changed)
+	require.Equal(t, promise, b.Lines)
+	for _, c := range []struct{ spoiled, mended []string }{
+		{[]string{"$ a", "laptopp", "uts:[]", "pod 24871 of laptop", "/proc/1 /proc/8 …", "$ b", "x", "24871", "$ c"}, // changed
+			[]string{"$ a", "laptop", "uts:[4026532135]", "pid 24871 of laptop", "/proc/1 /proc/9 …", "$ b", "x", "24871", "$ c"}},
+		{[]string{"$ a", "laptop", "pid 24871 of laptop", "/proc/1 /proc/9 …", "$ b", "24871", "$ c"}, // left out
+			[]string{"$ a", "laptop", "uts:[4026532135]", "pid 24871 of laptop", "/proc/1 /proc/9 …", "$ b", "x", "24871", "$ c"}},
+		{[]string{"$ a", "laptop", "uts:[4026531838]", "y", "pid 24871 of laptop", "/proc/1 /proc/9 …", "$ b", "x", "24871", "$ c", "z"}, // too much
+			promise},
+	} {
+		b.Lines = c.spoiled
+		changed, err = b.Record(r)
+		require.NoError(t, err)
+		require.True(t, changed)
+		require.Equal(t, c.mended, b.Lines)
+	}
+	_, err = b.Record(Recording{})
+	require.ErrorContains(t, err, "3 commands")
+}
+
 // TestDeclaration tries each form of a symbol, and one that is not there.
 func TestDeclaration(t *testing.T) {
 	for symbol, first := range map[string]string{
