@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
@@ -43,7 +44,7 @@ func TestListings(t *testing.T) {
 				blocks[i].Lines, changed = want, true
 				continue
 			}
-			t.Errorf("%s: not what the code says; run: go test ./harness/docs -update\n%s", b.At(0), cmp.Diff(want, b.Lines))
+			t.Errorf("%s: not what the code says; run: make carry\n%s", b.At(0), cmp.Diff(want, b.Lines))
 		}
 		if changed {
 			require.NoError(t, Write(root, file, blocks))
@@ -300,12 +301,65 @@ func TestProse(t *testing.T) {
 				if strings.Contains(m[1], "://") {
 					continue // no test depends on the network
 				}
-				path, _, _ := strings.Cut(m[1], "#")
-				if _, err := os.Stat(filepath.Join(root, filepath.Dir(file), path)); path != "" && err != nil {
-					t.Errorf("%s: the link to %s leads nowhere", at, m[1])
+				if err := resolve(file, m[1]); err != nil {
+					t.Errorf("%s: the link to %s leads nowhere: %v", at, m[1], err)
 				}
 			}
 		}
+	}
+}
+
+// resolve follows a link of a text: to a file, and there to a heading.
+func resolve(file, link string) error {
+	path, anchor, anchored := strings.Cut(link, "#")
+	target := filepath.Join(root, filepath.Dir(file), path)
+	if path == "" {
+		target = filepath.Join(root, file)
+	}
+	if _, err := os.Stat(target); err != nil || !anchored {
+		return err
+	}
+	text, err := os.ReadFile(target)
+	if err != nil {
+		return err
+	}
+	for _, line := range prose(string(text)) {
+		if title, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); ok && strings.HasPrefix(line, "#") && anchorOf(title) == anchor {
+			return nil
+		}
+	}
+	return fmt.Errorf("no heading there is #%s", anchor)
+}
+
+// anchorOf is what GitHub makes of a heading: small letters, "-" for each space,
+// and no other signs than "-" and "_".
+func anchorOf(title string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, title)
+}
+
+// TestResolve is the control of TestProse: links that lead somewhere, and not.
+func TestResolve(t *testing.T) {
+	for link, found := range map[string]bool{
+		"../02-pid/README.md":             true,
+		"../02-pid/README.md#break-it":    true,
+		"#the-kernels-tool":               true,
+		"#01-uts--a-hostname-of-its-own":  true,
+		"../02-pid/README.md#Break it":    false,
+		"../02-pid/README.md#no-heading":  false,
+		"../02-pid/README.html":           false,
+		"../02-pid/README.html#break-it":  false,
+		"../02-pid#break-it":              false,
+		"../02-pid/README.md#usage-of-ls": false,
+	} {
+		require.Equal(t, found, resolve("steps/01-uts/README.md", link) == nil, link)
 	}
 }
 
