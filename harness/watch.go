@@ -176,12 +176,26 @@ type watcher struct {
 	m     *booking
 }
 
-// waits passes lines of the sandbox on as news of what is waited for.
-type waits struct{ tell func(watch.News) }
+// waits passes lines of the sandbox on as news of what is waited for. A machine
+// that is being made writes while a later run takes the news over.
+type waits struct {
+	mu   sync.Mutex
+	tell func(watch.News)
+}
+
+// to names who is told from now on.
+func (w *waits) to(tell func(watch.News)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tell = tell
+}
 
 func (w *waits) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	tell := w.tell
+	w.mu.Unlock() // telling may wait for the run to take the news
 	for line := range strings.Lines(string(p)) {
-		w.tell(watch.News{Waiting: strings.TrimSpace(line)})
+		tell(watch.News{Waiting: strings.TrimSpace(line)})
 	}
 	return len(p), nil
 }
@@ -196,7 +210,7 @@ func (w *watcher) close() {
 
 // try is one run: compile, try, tell.
 func (w *watcher) try(ctx context.Context, step int, failedLast string, tell func(watch.News)) watch.Verdict {
-	w.log.tell = tell
+	w.log.to(tell)
 	if w.m == nil {
 		w.m = bookFor(&w.log, machines())
 	}
