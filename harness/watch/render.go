@@ -240,7 +240,7 @@ func (m *Model) Status() string {
 	line := ""
 	switch n := m.News; {
 	case m.asking:
-		line = fmt.Sprintf("begin step %02d anew? a copy of %s is kept. y yes, n no", m.Step.Number, m.Program)
+		line = fmt.Sprintf("begin step %02d from our step %02d? yours is kept. y yes, n no", m.Step.Number, m.Step.Number-1)
 	case m.Running && n.Now == "":
 		line = n.Waiting + " …"
 	case m.Running:
