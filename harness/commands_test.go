@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -122,6 +123,58 @@ func TestEachCommandIsTried(t *testing.T) {
 		}
 	}
 	require.Greater(t, found, 20)
+}
+
+// inSentences are commands that the texts name in a sentence and that no block
+// shows, each with why nothing runs it.
+var inSentences = map[string]string{
+	"git checkout steps":                    "undoes a change that the reader has made; a clone has none",
+	"git pull":                              "needs the server that the clone came from",
+	"git clone":                             "the same",
+	"runc init":                             "names what another runtime does",
+	"runc spec":                             "the same",
+	"docker run --init":                     "the same",
+	"wsl --shutdown":                        "a command of Windows",
+	"ls /":                                  "what the reader tries in a shell that he has",
+	"mount -t proc proc /proc":              "what a text talks about, not what is to be typed",
+	"ip link delete cfs0":                   "takes away what step 06 leaves on the reader's machine; a throwaway one goes as a whole",
+	"docker checkpoint":                     "names what an engine cannot do with our runtime",
+	"docker run --runtime final":            "make engines calls this runtime as the default one of the same daemon.json",
+	"sudo install 07-final /usr/local/bin/": "changes the reader's machine",
+	"go run -exec 'sudo env ROOTFS=dir' ./steps/03-mount run sh": "needs a root file system in dir, and sudo",
+}
+
+// TestEachCommandInASentenceIsShown finds commands in sentences, other than those
+// of make, that no block shows and inSentences does not list.
+func TestEachCommandInASentenceIsShown(t *testing.T) {
+	command := regexp.MustCompile("`((?:0[1-7]-\\w+|go|git|sudo|ip|ls|cat|rm|mv|cp|diff|mount|umount|unshare|nsenter|sysctl|tar|curl|" +
+		"apt|apt-get|docker|podman|runc|crun|wsl|limactl|tmux) [^`]+)`")
+	blocks, sentences := "", map[string]string{} // and where
+	for _, file := range docs.Files {
+		text, err := os.ReadFile("../" + file)
+		require.NoError(t, err)
+		inside := false
+		for i, line := range strings.Split(string(text), "\n") {
+			switch {
+			case strings.HasPrefix(line, "```"):
+				inside = !inside
+			case inside:
+				blocks += line + "\n"
+			default:
+				for _, m := range command.FindAllStringSubmatch(line, -1) {
+					sentences[m[1]] = fmt.Sprintf("%s:%d", file, i+1)
+				}
+			}
+		}
+	}
+	for line, at := range sentences {
+		if inSentences[line] == "" && !strings.Contains(blocks, line) {
+			t.Errorf("%s: `%s`: no block shows it; show it in one, or give inSentences a reason", at, line)
+		}
+	}
+	for line := range inSentences {
+		require.Contains(t, sentences, line, "inSentences lists what no sentence has")
+	}
 }
 
 // clone copies what git has of this tree, as it is now.
