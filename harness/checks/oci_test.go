@@ -142,6 +142,36 @@ func TestARuntimeKilledAtAnyCallLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestAKilledCreateLeavesNoMountOnTheHost has containers whose mounts are the
+// host's: they have no mount namespace that would end with them.
+func TestAKilledCreateLeavesNoMountOnTheHost(t *testing.T) {
+	tryHere(t)
+	o := newOCI(t)
+	before := observeHost()
+	o.configure(func(config map[string]any) {
+		linux := config["linux"].(map[string]any)
+		linux["namespaces"] = []any{map[string]any{"type": "pid"}, map[string]any{"type": "network"}}
+		delete(linux, "uidMappings")
+		delete(linux, "gidMappings")
+		delete(config, "hostname")
+		config["mounts"] = []any{map[string]any{"destination": "/proc", "type": "proc", "source": "proc"}}
+	})
+	o.life("c")
+	require.Empty(t, before.changed())
+	points := 0
+	for n := 1; ; n++ {
+		_, status := o.launch(append([]string{"/probe", "killed", "openat", itoa(n)}, o.words("create", "c")...)...)
+		o.must("delete", "--force", "c")
+		require.Empty(t, before.changed(), "killed at its openat number %d", n)
+		if status != 137 {
+			require.Equal(t, never, status)
+			break
+		}
+		points++
+	}
+	require.Greater(t, points, 3)
+}
+
 // TestContainersInARowLeaveNothing creates, starts and deletes a hundred, with
 // STORM=full a thousand.
 func TestContainersInARowLeaveNothing(t *testing.T) {

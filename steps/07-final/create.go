@@ -51,6 +51,9 @@ func prepare(root, id string, o *options) (*state, *container, error) {
 		return nil, nil, err
 	}
 	s.Bundle, s.Annotations, s.Rootfs, s.Cgroup, s.NoKeyring = bundle, spec.Annotations, spec.Root.Path, group, o.noKeyring
+	if !hasNamespace(spec, specs.MountNamespace) { // that ends with the container: destroy unmounts what it finds above
+		s.Below = mountID(s.Rootfs)
+	}
 	var c *container
 	err = inOrder(
 		func() error { return os.WriteFile(filepath.Join(s.dir, configFile), raw, 0o600) },
@@ -103,12 +106,8 @@ func (s *state) prepareInit(spec *specs.Spec, c *container, o *options) (err err
 	if s.StartTime, err = startTime(s.Pid); err != nil {
 		return err
 	}
-	below := mountID(s.Rootfs)
 	err = c.configure(initConfig{Spec: spec, Cgroup: s.Cgroup, Keyring: !o.noKeyring, Preserve: o.preserveFDs,
 		ID: s.ID, Hooks: spec.Hooks != nil, State: s.public(specs.StateCreated)}, tasks, func() error { return s.runtimeHooks(spec, c) })
-	if now := mountID(s.Rootfs); now != below { // there is no mount namespace that ends with the container
-		s.Mount = now
-	}
 	if err != nil {
 		return err
 	}

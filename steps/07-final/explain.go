@@ -31,7 +31,7 @@ var settings = []struct {
 // explain adds to a refusal what on this machine may be behind it.
 func explain(err error) error {
 	refused := errors.Is(err, os.ErrPermission) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)
-	if refused && strings.HasPrefix(err.Error(), "mount proc") {
+	if refused && strings.HasPrefix(err.Error(), "mount proc") && !strings.Contains(err.Error(), "mount point") {
 		return fmt.Errorf("%w (part of /proc is covered: in Docker, --security-opt systempaths=unconfined)", err)
 	}
 	// A command's file is the image's. Init has all that run could have, and a

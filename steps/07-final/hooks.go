@@ -76,14 +76,12 @@ func (c *initHalf) runCreateHooks() error {
 	if !c.Hooks {
 		return nil
 	}
-	if err := c.channel.send("hooks"); err != nil {
-		return err
-	}
-	if err := c.channel.receive("hooks"); err != nil {
-		return err
-	}
 	c.State.Pid = os.Getpid() // as it is seen inside
-	return runHooks("createContainer", given(c.Spec.Hooks).CreateContainer, c.State)
+	return inOrder(
+		func() error { return c.channel.send("hooks") },
+		func() error { return c.channel.receive("hooks") },
+		func() error { return runHooks("createContainer", given(c.Spec.Hooks).CreateContainer, c.State) },
+	)
 }
 
 // runStartHooks runs those that belong inside, right before the command.

@@ -152,8 +152,8 @@ func (s *state) destroy(spec *specs.Spec) error {
 	} else { // a runtime that was killed may have made it, and nobody is in it
 		s.Cgroup.removeEmpty()
 	}
-	if s.Mount != 0 && s.Mount == mountID(s.Rootfs) {
-		if err := unix.Unmount(s.Rootfs, unix.MNT_DETACH); err != nil {
+	if now := mountID(s.Rootfs); s.Below != 0 && now != 0 && now != s.Below {
+		if err := unix.Unmount(s.Rootfs, unix.MNT_DETACH); err != nil && err != unix.EINVAL { // all gone already
 			return fmt.Errorf("unmount root filesystem of container %s: %w", s.ID, err)
 		}
 	}
@@ -202,8 +202,8 @@ func update(root, id, file string) error {
 	if _, err := readJSON(file, &resources); err != nil {
 		return err
 	}
-	if resources.Pids != nil && s.Status == specs.StateCreated { // init would undo it
-		return errors.New("update of linux.resources.pids before start is not supported")
+	if resources.Pids != nil && s.Status == specs.StateCreated {
+		return errors.New("update of linux.resources.pids before start is not supported: start sets that of config.json, after it update does")
 	}
 	spec, err := s.spec()
 	if err != nil {

@@ -129,7 +129,7 @@ func openNamespace(path string, flag uintptr) (*os.File, error) {
 	}
 	kind, err := unix.IoctlRetInt(int(file.Fd()), unix.NS_GET_NSTYPE)
 	if err == nil && uintptr(kind) != flag {
-		err = fmt.Errorf("it is of another type than config.json says")
+		err = errors.New("it is of another type than config.json says")
 	}
 	if err != nil {
 		file.Close()

@@ -30,7 +30,7 @@ type state struct {
 	Created   time.Time `json:"created"`
 	Rootfs    string    `json:"rootfs"`
 	Owner     int       `json:"owner"` // user id of who created it
-	Mount     uint64    `json:"mount"` // of the rootfs, where that is the host's to see, or 0
+	Below     uint64    `json:"below"` // number of the mount on which the rootfs is one of the host's, or 0
 
 	dir  string   // the container's directory
 	lock *os.File // of it, held by who changes something
@@ -200,12 +200,14 @@ func startTime(pid int) (uint64, error) {
 // process of the same number can be mistaken for, see pidfd_open(2).
 func (s *state) signal(sig unix.Signal) error {
 	pidfd, err := unix.PidfdOpen(s.Pid, 0)
-	if err != nil || !s.alive() {
-		unix.Close(pidfd)
+	defer unix.Close(pidfd)
+	if !s.alive() {
 		return errNotRunning
 	}
-	defer unix.Close(pidfd)
-	if err = unix.PidfdSendSignal(pidfd, sig, nil, 0); err == unix.ESRCH {
+	if err == nil {
+		err = unix.PidfdSendSignal(pidfd, sig, nil, 0)
+	}
+	if err == unix.ESRCH {
 		return errNotRunning
 	}
 	return wrap(err, "send signal %d to container %s", sig, s.ID)
