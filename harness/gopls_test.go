@@ -21,10 +21,10 @@ import (
 // this Go. It is no module of ours: go run fetches it.
 const gopls = "golang.org/x/tools/gopls@v0.23.0"
 
-// TestGoplsSeesLinux opens every file of the steps in gopls, on a host that is
-// said to be macOS, with exactly the settings of .vscode: there is nothing to
-// complain of. GOPLS=1 asks for it, as .ci/run does: to build gopls takes longer
-// than all other tests here.
+// TestGoplsSeesLinux opens every file of the steps, and what the harness has for
+// Linux alone, in gopls, on a host that is said to be macOS, with exactly the
+// settings of .vscode: there is nothing to complain of. GOPLS=1 asks for it, as
+// .ci/run does: to build gopls takes longer than all other tests here.
 func TestGoplsSeesLinux(t *testing.T) {
 	if os.Getenv("GOPLS") == "" {
 		return // .ci/run, not make test
@@ -39,6 +39,12 @@ func TestGoplsSeesLinux(t *testing.T) {
 	files, err := filepath.Glob("../steps/0*/*.go")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
+	for _, pattern := range []string{"../harness/*.go", "../harness/*/*_linux*.go", "../harness/*/*_test.go"} {
+		ours, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, ours, pattern)
+		files = append(files, ours...)
+	}
 
 	server := startGopls(t, settings.Gopls)
 	for _, file := range files {
