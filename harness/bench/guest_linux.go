@@ -55,6 +55,8 @@ func Guest(args []string) error {
 	// the same v1.
 	if err := unix.Unmount(unified, unix.MNT_DETACH); err == nil {
 		fmt.Fprintln(os.Stderr, "hybrid cgroups: measured with v1 alone, because crun wants it so")
+	} else {
+		fmt.Fprintln(os.Stderr, "measured with cgroups", os.Getenv("SANDBOX_CGROUP"))
 	}
 	// The process of a container outlives the runtime, and becomes ours to wait
 	// for, as it is an engine's shim's.
