@@ -1,7 +1,6 @@
 package main
 
 import (
-	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,9 +17,10 @@ import (
 
 // built is what goes into a sandbox.
 type built struct {
-	dir     string // .build/ARCH, with bin/, checks.test and harness
-	program string // the executable that PROGRAM names, "" without one
-	lessons string // the steps as their lessons break them, "" without them
+	dir       string   // .build/ARCH, with bin/, checks.test and harness
+	program   string   // the executable that PROGRAM names, "" without one
+	libraries []string // those that it needs: a sandbox may have others, or none
+	lessons   string   // the steps as their lessons break them, "" without them
 }
 
 // spec is the machine that the environment asks for.
@@ -56,6 +56,9 @@ func build(arch string) (built, error) {
 	b, err := buildTools(arch)
 	if program := os.Getenv("PROGRAM"); err == nil && program != "" {
 		b.program, err = buildProgram(arch, "PROGRAM", program, b.dir)
+		if err == nil {
+			b.libraries, err = sandbox.Libraries(b.program)
+		}
 	}
 	return b, err
 }
@@ -207,26 +210,6 @@ func buildProgram(arch, variable, program, dir string) (string, error) {
 	return path, nil
 }
 
-// loads refuses a PROGRAM that needs libraries where the machine has none: execve(2)
-// would only say that it is not there.
-func (b *booking) loads(of built) error {
-	if of.program == "" || needsSudo() {
-		return nil
-	}
-	if <-b.ready; b.kind != "vm" {
-		return nil
-	}
-	file, err := elf.Open(of.program)
-	if err != nil {
-		return nil // a script, say
-	}
-	defer file.Close()
-	if file.Section(".interp") == nil {
-		return nil
-	}
-	return usage("PROGRAM=%s is dynamically linked, and the virtual machine has no libraries: link it statically, or SANDBOX=host", os.Getenv("PROGRAM"))
-}
-
 // job is a Job with everything in its place and nothing to run yet.
 func (b built) job() sandbox.Job {
 	j := sandbox.Job{
@@ -257,6 +240,9 @@ func (b built) job() sandbox.Job {
 	}
 	if b.program != "" {
 		j.Files["/box/own/"+b.name()] = b.program
+		for _, library := range b.libraries {
+			j.Files[library] = library
+		}
 		j.Env = append(j.Env, "PROGRAM_NAME="+b.name())
 	}
 	return j

@@ -417,9 +417,6 @@ func testStep(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.loads(b); err != nil {
-		return err
-	}
 	t := &tally{progress: progress, facts: true}
 	pattern := fmt.Sprintf("^TestStep%02d$", n)
 	if text := os.Getenv("RUN"); text != "" {

@@ -30,7 +30,7 @@ var refused = []Fact{
 		Because: "a container whose root is not the one that was meant has other rights than were meant",
 		LookAt:  "the error of what changes the container's user, and the owner of its root",
 		Ours: []string{"05-user/user.go prepareRootfs", "05-user/user.go handOver", "05-user/user.go asRoot",
-			"05-user/main.go run"},
+			"05-user/user.go privileged", "05-user/main.go run"},
 		Read: "setuid(2), setgroups(2), chown(2), user_namespaces(7)",
 		Show: func(t *Trial) {
 			calls := []string{"setuid", "setgid"}
@@ -38,6 +38,12 @@ var refused = []Fact{
 				calls = append(calls, "setgroups", "fchownat")
 			}
 			t.Refuse("", calls...)
+			const own = "/proc/1/uid_map"
+			usual := t.Run("probe", "read", own)
+			r := t.Launch("", "/probe", "closed", "/proc/self/uid_map", t.Program.Path, "run", "/probe", "read", own)
+			if r.Status != 125 && r.Status != 99 { // it stopped, or the probe's "never": another looks elsewhere
+				t.Expect(usual.Stdout, r.Stdout)
+			}
 		},
 	},
 	{
@@ -89,6 +95,12 @@ var refused = []Fact{
 		Read: "netlink(7), rtnetlink(7)",
 		Show: func(t *Trial) {
 			t.Refuse("", "sendto", "sendto=GET")
+			if !t.others() { // another's bridge may have IPv6 off from birth
+				const setting = "/proc/sys/net/ipv6/conf/cfs0/disable_ipv6"
+				if _, err := os.Stat("/proc/sys/net/ipv6"); err == nil {
+					t.ExpectRefusal(t.Launch("", "/probe", "closed", setting, t.Program.Path, "run", "/probe", "args", "it", "ran"))
+				}
+			}
 		},
 	},
 	{

@@ -78,10 +78,10 @@ var step05 = []Fact{
 			t.must(os.WriteFile(tool, data, 0))
 			t.must(os.Chmod(tool, 0o4755))
 
-			script := fmt.Sprintf("probe read %s; probe read %s %s; %s read %[2]s; probe suid", open, private, other, tool)
+			script := fmt.Sprintf("probe read %s; probe read %s %s; %s args ran; %[4]s read %[2]s; probe suid", open, private, other, tool)
 			r := t.Launch("", "sh", "-c", `exec "$0" run sh -c "$1" <>`+open, t.Program.Path, script)
 			t.Excuse()
-			t.Expect("a secret of the host", r.Stdout)
+			t.Expect("a secret of the host\n[\"ran\"]", r.Stdout)
 			info, err := os.Stat(open)
 			t.must(err)
 			t.ExpectThat(info.Mode()&os.ModeSetuid == 0, "no set-user-ID file of the host's root", info.Mode().String()+" "+open)
@@ -244,6 +244,8 @@ var step05 = []Fact{
 				}
 				refusals = append(refusals,
 					refusal{"CONFIG_USER_NS", []string{"/probe", "userless"}},
+					refusal{map[bool]string{false: "(", true: "(sudo "}[oneUser()] + "sysctl user.max_user_namespaces=", []string{
+						"/probe", "first", "/probe", "covered", "/proc/sys/user/max_user_namespaces", "0", "/probe", "unshareless"}},
 					refusal{"see dmesg", append(user, "/probe", "deny", "mount")})
 			}
 			for _, refusal := range refusals {

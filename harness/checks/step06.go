@@ -94,11 +94,13 @@ var step06 = []Fact{
 		Claim:   "it tells the host no route",
 		Holds:   "-----+",
 		Because: "a host takes its IPv6 routes from whoever advertises them on a link, and who has CAP_NET_RAW may send what he likes",
-		LookAt:  "where the user namespace is made; from step 06 on, what the bridge speaks besides IPv4",
-		Ours:    []string{"06-net/net.go createBridge", "05-user/user.go asRoot"},
-		Read:    "accept_ra in the kernel's ip-sysctl.rst, RFC 4861",
+		LookAt:  "where the user namespace is made; from step 06 on, what the bridge speaks besides IPv4, and what its ports take in",
+		Ours:    []string{"06-net/net.go createBridge", "06-net/net.go connect", "05-user/user.go asRoot"},
+		Read:    "accept_ra in the kernel's ip-sysctl.rst, RFC 4861, group_fwd_mask in ip-link(8)",
 		Show: func(t *Trial) {
 			t.AtEnd(func() {
+				_, dst, _ := net.ParseCIDR("2001:db8:bad::/48")
+				_ = netlink.RouteDel(&netlink.Route{LinkIndex: 1, Dst: dst})
 				links, _ := probe.Interfaces()
 				for _, l := range links {
 					if l.Driver == "bridge" && !othersBridges[l.Name] {
@@ -109,14 +111,23 @@ var step06 = []Fact{
 			if off, _ := os.ReadFile("/proc/sys/net/ipv6/conf/default/disable_ipv6"); string(off) != "0\n" {
 				t.Skip("without IPv6 there is no advertisement to listen to")
 			}
-			r := t.Run("probe", "advertise")
-			routes, err := probe.RoutesV6()
+			hold, release, err := os.Pipe()
 			t.must(err)
+			t.AtEnd(func() { _ = hold.Close(); _ = release.Close() })
+			run := t.launch(nil, hold, t.Program.Path, "run", "probe", "advertise")
+			said := run.Output("advertisement: ")
+			routes, err := os.ReadFile("/proc/self/net/ipv6_route") // while it runs: a cable's routes go with it
+			t.must(err)
+			t.must(release.Close())
+			run.Wait()
 			t.Excuse() // what is left of it is what this is about
-			if !strings.Contains(r.Stdout, "not permitted") {
-				t.Expect("advertised", r.Stdout)
+			told := slices.DeleteFunc(lines(string(routes)), func(route string) bool {
+				return !strings.HasPrefix(route, "20010db80bad") && !strings.Contains(route, " fe800000000000000000000000000bad ")
+			})
+			t.Expect("", strings.Join(told, "\n"))
+			if !strings.Contains(said, "not permitted") {
+				t.Expect("route: told\nadvertisement: told", said)
 			}
-			t.Expect("", sorted(slices.DeleteFunc(routes, func(route string) bool { return !strings.Contains(route, " via ") })))
 		},
 	},
 	{
@@ -215,6 +226,7 @@ var step06 = []Fact{
 				r := t.Launch("", "/probe", "interrupted", "6", t.Program.Path, "run", "/probe", "args", "it", "ran")
 				t.ExpectStatus(0, r)
 				t.unplug("foreign3")
+				t.unplug(third.bridge)
 			}
 			if !t.others() && !oneUser() { // a way to a part of it that came later, as a VPN's
 				fourth := t.Serve()
@@ -266,6 +278,11 @@ var step06 = []Fact{
 			t.must(netlink.AddrAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}, address))
 			t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
 			t.ExpectThat(interfaceWith("192.0.2.1") != nil, "the address 192.0.2.1 still there", "none")
+
+			t.fact.LookAt = "whose bridge it is that is there already: this one has no address, and not the hardware address of ours"
+			t.unplug(name)
+			t.foreignBridge(name)
+			t.ExpectRefusal(t.Run("probe", "args", "it", "ran"))
 		},
 	},
 	{

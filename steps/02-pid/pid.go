@@ -42,6 +42,8 @@ func reexec(verb string, command []string, attr *syscall.SysProcAttr) (*containe
 	}
 	defer released.Close()
 	c := &container{release: release, signals: make(chan os.Signal, 16)}
+	// Until here they end us as they end any program; but at SIGQUIT Go prints
+	// its stacks and exits with 2, see os/signal.
 	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
 		if !signal.Ignored(sig) { // as nohup(1) has SIGHUP, and sh's & SIGINT
 			signal.Notify(c.signals, sig)

@@ -20,10 +20,11 @@ import (
 const hostID, ids = 100000, 65536
 
 // privileged tells whether these ids are ours to give. An ordinary user has
-// only his own, also as root of a user namespace, see user_namespaces(7).
+// only his own, also as root of a user namespace, see user_namespaces(7). If
+// the map cannot be read we go for all: what is not ours the kernel refuses.
 func privileged() bool {
-	idMap, _ := os.ReadFile("/proc/self/uid_map")
-	return os.Geteuid() == 0 && string(idMap) == "         0          0 4294967295\n"
+	idMap, err := os.ReadFile("/proc/self/uid_map")
+	return os.Geteuid() == 0 && (err != nil || string(idMap) == "         0          0 4294967295\n")
 }
 
 // unlessOrdinary returns err to root. To an ordinary user it is a warning: this

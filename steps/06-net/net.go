@@ -38,6 +38,11 @@ func connect(pid int) error {
 		veth.Name = fmt.Sprint("cfs", number)
 		veth.PeerHardwareAddr = net.HardwareAddr{2, 0, ip[0], ip[1], byte(number >> 8), byte(number)}
 	}
+	if err == nil {
+		// Frames to 01:80:c2:00:00:0X the port would take in itself, past what
+		// is said of the bridge: by a firewall, or about IPv6 below.
+		err = netlink.LinkSetBRSlaveGroupFwdMask(veth, 0xfffd) // all but those that pause
+	}
 	if err != nil {
 		return fmt.Errorf("create veth pair %s and eth0: %w", veth.Name, err)
 	}
@@ -59,15 +64,12 @@ func createBridge() (bridge netlink.Link, address netlink.Addr, err error) {
 		return nil, address, err
 	}
 	bridge, err = netlink.LinkByName(attrs.Name)
-	if err != nil || bridge.Type() != "bridge" {
-		return nil, address, cmp.Or(err, errors.New("the name is taken by another kind of interface"))
+	if err != nil || bridge.Type() != "bridge" || !slices.Equal(bridge.Attrs().HardwareAddr, attrs.HardwareAddr) {
+		return nil, address, cmp.Or(err, errors.New("the name is taken by another's interface"))
 	}
 	address, err = freeSubnet(bridge)
-	if err == nil && !strings.HasSuffix(address.IPNet.String(), ".0.1/16") {
-		err = fmt.Errorf("it has the address %v, not one like 172.30.0.1/16", address.IPNet)
-	}
-	if err != nil {
-		return nil, address, err
+	if err != nil || !strings.HasSuffix(address.IPNet.String(), ".0.1/16") {
+		return nil, address, cmp.Or(err, fmt.Errorf("it has the address %v, not one like 172.30.0.1/16", address.IPNet))
 	}
 	// IPv6 is off: a container's root may send what he likes, and the host
 	// would take its routes from him, see accept_ra in ip-sysctl.rst.

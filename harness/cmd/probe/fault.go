@@ -317,17 +317,36 @@ func refusal(name string, f *fault, words []string) error {
 	return nil
 }
 
+// pathOf is the path that openat(2) is called with.
+func pathOf(call notice) string {
+	path := make([]byte, 256)
+	if memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", call.pid)); err == nil {
+		defer memory.Close()
+		_, _ = memory.ReadAt(path, int64(call.args[1])) // less, at the end of the memory
+	}
+	path, _, _ = bytes.Cut(path, []byte{0})
+	return string(path)
+}
+
+// closed runs a program that gets EPERM when it opens FILE by that name, once at
+// least.
+func closed(args []string) error {
+	came := false
+	status, err := supervise(unix.SYS_OPENAT, func(call notice) (unix.Errno, func()) {
+		if pathOf(call) != args[0] {
+			return 0, nil
+		}
+		came = true
+		return unix.EPERM, nil
+	}, nil, args[1:]...)
+	return end(status, err, came)
+}
+
 // swapless runs a program as on a kernel that does not count swap: the files for
 // that limit are not there.
 func swapless(args []string) error {
 	status, err := supervise(unix.SYS_OPENAT, func(call notice) (unix.Errno, func()) {
-		path := make([]byte, 256)
-		if memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", call.pid)); err == nil {
-			defer memory.Close()
-			_, _ = memory.ReadAt(path, int64(call.args[1])) // less, at the end of the memory
-		}
-		path, _, _ = bytes.Cut(path, []byte{0})
-		switch filepath.Base(string(path)) {
+		switch filepath.Base(pathOf(call)) {
 		case "memory.swap.max", "memory.memsw.limit_in_bytes":
 			return unix.ENOENT, nil
 		}

@@ -24,6 +24,7 @@ var verbs = map[string]func(args []string) error{
 	"below":        below,        // make cgroups below its own
 	"block":        block,        // PROG [ARG...]: run PROG with SIGTERM blocked
 	"breakout":     breakout,     // FILE: leave a chroot, then read FILE
+	"closed":       closed,       // FILE PROG [ARG...]: run PROG, which may not open FILE
 	"column":       column,       // NAME WORD...: what the engine called by WORD... makes of a command, as JSON
 	"converse":     converse,     // run lines in shells on the host and in containers, as JSON
 	"cgroupless":   cgroupless,   // PROG [ARG...]: run PROG, which gets no new cgroup namespace

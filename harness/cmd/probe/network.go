@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"containers-from-scratch/harness/probe"
 
@@ -162,14 +163,56 @@ func sniff([]string) error {
 	}
 }
 
-// advertise sends, over eth0, one advertisement of a router, as which whoever
-// listens is to take it for half an hour: the type 134 of ICMPv6, see RFC 4861, 4.2.
+// advertise tells a route to its network: as who may change the table does, and
+// as a router does that tells his neighbours. Then it waits for the end of stdin.
 func advertise([]string) error {
+	for _, way := range []struct {
+		name string
+		tell func() error
+	}{{"route", addRoute}, {"advertisement", sendAdvertisement}} {
+		if err := way.tell(); err != nil {
+			fmt.Printf("%s: %v\n", way.name, err)
+		} else {
+			fmt.Printf("%s: told\n", way.name)
+		}
+	}
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// addRoute adds one to 2001:db8:bad::/48, over lo: struct in6_rtmsg of
+// linux/ipv6_route.h, see SIOCADDRT in the kernel's net/ipv6/route.c.
+func addRoute() error {
+	route := struct {
+		to, from, gateway [16]byte
+		kind              uint32
+		toBits, fromBits  uint16
+		metric            uint32
+		info              uint
+		flags             uint32
+		index             int32
+	}{to: netip.MustParseAddr("2001:db8:bad::").As16(), toBits: 48, metric: 1024, flags: unix.RTF_UP, index: 1}
+	s, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(s), unix.SIOCADDRT, uintptr(unsafe.Pointer(&route))); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// sendAdvertisement sends, over eth0, the advertisement of a router, as which whoever
+// listens is to take fe80::bad for half an hour: the type 134 of ICMPv6, see RFC
+// 4861, 4.2. One frame is to all nodes, one to the bridge that a port belongs to:
+// it is the port's own and goes no further, see group_fwd_mask in ip-link(8).
+func sendAdvertisement() error {
 	s, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0) // it only sends
 	if err != nil {
-		fmt.Println("packet socket:", err)
-		return nil
+		return err
 	}
+	defer unix.Close(s)
 	eth0, err := unix.NewIfreq("eth0")
 	if err != nil {
 		return err
@@ -187,12 +230,13 @@ func advertise([]string) error {
 	}
 	sum = sum>>16 + sum&0xffff
 	binary.BigEndian.PutUint16(advertisement[2:], ^uint16(sum>>16+sum))
-	frame := slices.Concat([]byte{0x33, 0x33, 0, 0, 0, 1}, []byte{2, 0, 0, 0, 0x0b, 0xad}, // to all nodes, from nobody
-		[]byte{0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(advertisement)), unix.IPPROTO_ICMPV6, 255}, from[:], to[:], advertisement)
-	if err := unix.Sendto(s, frame, 0, &unix.SockaddrLinklayer{Ifindex: int(eth0.Uint32())}); err != nil {
-		return fmt.Errorf("send over eth0: %w", err)
+	for _, hardware := range [][]byte{{0x33, 0x33, 0, 0, 0, 1}, {0x01, 0x80, 0xc2, 0, 0, 0x0e}} {
+		frame := slices.Concat(hardware, []byte{2, 0, 0, 0, 0x0b, 0xad}, // from nobody
+			[]byte{0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(advertisement)), unix.IPPROTO_ICMPV6, 255}, from[:], to[:], advertisement)
+		if err := unix.Sendto(s, frame, 0, &unix.SockaddrLinklayer{Ifindex: int(eth0.Uint32())}); err != nil {
+			return fmt.Errorf("send over eth0: %w", err)
+		}
 	}
-	fmt.Println("advertised")
 	return nil
 }
 
