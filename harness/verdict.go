@@ -72,7 +72,7 @@ func (t *tally) read(r io.Reader) {
 		case m == nil:
 			if n, ok := strings.CutPrefix(line, "facts "); ok {
 				t.total, _ = strconv.Atoi(n)
-				if t.progress != nil && t.live == nil && !onTerminal() {
+				if t.progress != nil && t.live == nil && !onTerminal() && os.Getenv("RUN") == "" {
 					fmt.Fprintf(os.Stderr, "trying %s facts\n", n)
 				}
 			} else if claim, ok := strings.CutPrefix(line, "fact "); ok {
@@ -373,6 +373,7 @@ func (s share) harm() int {
 func (t *tally) add(shares []share) (status int, err error) {
 	worst := slices.MaxFunc(shares, func(a, b share) int { return a.harm() - b.harm() })
 	status, err, t.open, t.sandbox, t.v1 = worst.status, worst.err, worst.open, worst.sandbox, worst.v1
+	t.total = worst.total // each tells all
 	var failures, skips []failure
 	tried := map[string]bool{}
 	for _, s := range shares {
@@ -477,6 +478,14 @@ func judged(n int) string {
 	return strings.Join(ours, " ")
 }
 
+// untried counts, in words that go on with a line, the facts that were skipped.
+func (t *tally) untried() string {
+	if t.skipped == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d could not be tried here (V=1 says why)", t.skipped)
+}
+
 // noContract is what to say of a program that may not be made for these facts.
 func (t *tally) noContract() string {
 	if t.passed == 0 && os.Getenv("RUN") == "" && os.Getenv("PROGRAM") != "" {
@@ -507,10 +516,11 @@ func (t *tally) verdict(n, status int, err error) (line string, _ error) {
 	case t.failed == 0:
 		next, _ := filepath.Glob(fmt.Sprintf("steps/%02d-*", n+1))
 		line = judged(n) + ": " + fmt.Sprintf(howMany(t.passed, "fact of step %02d holds", "facts of step %02d hold"), n)
-		if t.skipped > 0 {
-			line += fmt.Sprintf(", %d could not be tried here (V=1 says why)", t.skipped)
+		line += t.untried()
+		if text := os.Getenv("RUN"); text != "" {
+			return fmt.Sprintf("%s (of %d: RUN=%s)", line, t.total, text), nil
 		}
-		if n >= 4 && t.v1 && t.sandbox != "user" && os.Getenv("RUN") == "" { // there are cgroups from step 04 on
+		if n >= 4 && t.v1 && t.sandbox != "user" { // there are cgroups from step 04 on
 			line += ". Not tried here: cgroup v2, which most machines have (SANDBOX=vm CGROUP=v2)"
 		}
 		if len(next) == 1 {
@@ -520,7 +530,7 @@ func (t *tally) verdict(n, status int, err error) (line string, _ error) {
 	default:
 		failed := len(slices.DeleteFunc(slices.Clone(t.failures), failure.broken))
 		if failed > 0 {
-			return "", wrong(fmt.Errorf("%s: %d of %d facts of step %02d fail%s", judged(n), failed, count, n, t.noContract()))
+			return "", wrong(fmt.Errorf("%s: %d of %d facts of step %02d fail%s%s", judged(n), failed, count, n, t.untried(), t.noContract()))
 		}
 		return "", broke(fmt.Errorf("%s: %s", howMany(t.failed, "fact could not be tried", "facts could not be tried"), t.failures[0].lines[0]))
 	}

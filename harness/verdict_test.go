@@ -72,7 +72,7 @@ func TestVerdicts(t *testing.T) {
 		line   string
 	}{
 		{passed, 0, nil, 0, ""},
-		{goTestOutput, 1, nil, 1, "steps/03-mount: 1 of 3 facts of step 03 fail"},
+		{goTestOutput, 1, nil, 1, "steps/03-mount: 1 of 3 facts of step 03 fail, 1 could not be tried here (V=1 says why)"},
 		{started, 0, machineError{errors.New("panic\nconsole")}, 1, `it took the test machine down in "it holds": panic`},
 		{started, 137, nil, 1, `it killed its judge, the tests, in "it holds"`},
 		{"=== RUN   TestStep03\n--- PASS: TestStep03 (0s)\n", 0, nil, 2, `no fact of step 03 has "" in its name`},
