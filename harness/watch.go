@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -383,8 +384,18 @@ func newLive(ctx context.Context, first, kind string, said *bytes.Buffer) *live 
 	if kind == "vm" {
 		l.patience = 3 * time.Second
 	}
+	l.patience = time.Duration(float64(l.patience) * max(1, crowd()))
 	l.ctx, l.stop = context.WithCancel(ctx)
 	return l
+}
+
+// crowd is how many processes wanted each CPU in the last minute, see
+// proc_loadavg(5): then a program that does not hang may take so many times as
+// long. Elsewhere than on Linux nothing tells.
+func crowd() (load float64) {
+	text, _ := os.ReadFile("/proc/loadavg")
+	_, _ = fmt.Sscan(string(text), &load) // 0 without one
+	return load / float64(runtime.NumCPU())
 }
 
 // share is the part of one machine.

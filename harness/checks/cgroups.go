@@ -140,7 +140,7 @@ const mending = `n=0; while [ $((n += 1)) -le 20 ]; do
 	said=$("$0" run /probe args it ran 2>&1)
 	status=$?
 	[ $status = 0 ] && echo "$said" && exit
-	mend=${said##*\(}
+	mend=${said##* \(} # not the shell's $(
 	mend=${mend%\)}
 	echo "refused: $status ${said% \(*}"
 	[ "$mend" = "$said" ] || [ "$mend" = "$last" ] && exit

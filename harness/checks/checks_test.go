@@ -315,6 +315,7 @@ func TestALearnersOrder(t *testing.T) {
 	require.Len(t, facts, len(FactsAt(2)))
 	require.Equal(t, "the exit status is the command's own", facts[0].Claim)
 	require.Equal(t, "the command is process 1", facts[1].Claim)
+	require.Equal(t, "its root is nobody on the host", ForLearner(FactsAt(5), 5, "")[0].Claim)
 	require.Equal(t, step02[0].Claim, ForLearner(FactsAt(2), 2, "no fact at all")[0].Claim)
 }
 

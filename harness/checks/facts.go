@@ -10,10 +10,13 @@ import (
 // Steps are the programs, by number; the last one is the newest.
 var Steps = []string{"00-none", "01-uts", "02-pid", "03-mount", "04-cgroup", "05-user", "06-net", "07-final"}
 
+// ofSteps are the facts that each step is about.
+var ofSteps = [][]Fact{nil, step01, step02, step03, step04, step05, step06, step07}
+
 // Facts are all there are, in the order in which a learner meets them: first
 // what the steps add, then the contract.
 func Facts() []Fact {
-	return slices.Concat(step01, step02, step03, step04, step05, step06, step07, mounts, contract, refused, signals, terminals)
+	return slices.Concat(slices.Concat(ofSteps...), mounts, contract, refused, signals, terminals)
 }
 
 // FactsAt are the facts that hold at step n.
@@ -48,13 +51,16 @@ func (f Fact) At(n int) Fact {
 }
 
 // ForLearner puts facts in the order in which whoever writes step n meets them:
-// the one that failed last, then those that the step makes true, then the rest.
+// the one that failed last, then those that the step makes true, what it is about
+// before what it makes true besides, then the rest.
 func ForLearner(facts []Fact, n int, failedLast string) []Fact {
 	rank := func(f Fact) int {
 		switch {
 		case f.Claim == failedLast:
 			return 0
-		case f.Adds(n):
+		case !f.Adds(n):
+			return 3
+		case slices.ContainsFunc(ofSteps[n], func(own Fact) bool { return own.Claim == f.Claim }):
 			return 1
 		}
 		return 2
