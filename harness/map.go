@@ -71,10 +71,10 @@ func measureMap() (m probe.Measurement, err error) {
 	steps := b.steps()
 	job := b.job()
 	job.Args = append([]string{"/probe", "measure"}, steps...)
-	if b.program != "" {
-		job.Args = append(job.Args, b.name())
-	}
 	noRunc := addRunc(&job)
+	if b.program != "" { // last: what is half done may leave anything behind
+		job.Args = append(job.Args, "/box/own/"+b.name())
+	}
 	var out bytes.Buffer
 	job.Stdout, job.Stderr = &out, os.Stderr
 	job.Timeout = 5 * time.Minute
@@ -86,8 +86,13 @@ func measureMap() (m probe.Measurement, err error) {
 	if m, err = probe.Decode(out.Bytes()); err != nil {
 		return m, broke(fmt.Errorf("read the measurement: %w", err))
 	}
-	for i, c := range m.Columns {
-		m.Columns[i].Series = slices.Contains(steps, c.Name)
+	for i, c := range m.Columns { // PROGRAM may have a step's name
+		m.Columns[i].Series = slices.Contains(steps, c.Name) && i <= len(steps)
+	}
+	// PROGRAM is shown beside the steps.
+	if i := slices.IndexFunc(m.Columns, func(c probe.Column) bool { return c.Name == "runc" }); i >= 0 {
+		runc := m.Columns[i]
+		m.Columns = append(slices.Delete(m.Columns, i, i+1), runc)
 	}
 	if noRunc != nil {
 		m.Left = append(m.Left, probe.Omission{Name: "runc", Reason: noRunc.Error()})

@@ -5,6 +5,7 @@ package checks
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,19 +16,40 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// measured are the columns that make map measures here: the host and Steps.
-func measured(t *testing.T) probe.Measurement {
-	cmd := exec.Command("/probe", append([]string{"measure"}, Steps...)...)
+// measured are the columns that make map measures here: the host, Steps, and
+// more programs after them.
+func measured(t *testing.T, more ...string) probe.Measurement {
+	cmd := exec.Command("/probe", slices.Concat([]string{"measure"}, Steps, more)...)
 	out, err := cmd.Output()
 	require.NoError(t, err)
 	m, err := probe.Decode(out)
 	require.NoError(t, err)
 	require.Empty(t, m.Left)
-	require.Len(t, m.Columns, 1+len(Steps))
+	require.Len(t, m.Columns, 1+len(Steps)+len(more))
 	for i := range m.Columns {
-		m.Columns[i].Series = i > 0
+		m.Columns[i].Series = 0 < i && i <= len(Steps)
 	}
 	return m
+}
+
+// TestWhatIsSharedIsTheHosts, also after step 06, which leaves a bridge: in the
+// column of a learner's program what has no mark is what the host's column shows.
+func TestWhatIsSharedIsTheHosts(t *testing.T) {
+	tryHere(t)
+	m := measured(t, Steps[2])
+	host, learner := m.Columns[0], m.Columns[len(m.Columns)-1]
+	require.Equal(t, host.Inside.Interfaces, learner.Inside.Interfaces)
+	require.Equal(t, host.Inside.Routes, learner.Inside.Routes)
+	require.Equal(t, host.Inside.Mounts, learner.Inside.Mounts)
+	shared := 0
+	for _, r := range isolation.NewTable(m).Rows {
+		cell := r.Cells[len(m.Columns)-1]
+		if cell.Sharing == isolation.Shared && cell.Text != "the host's" {
+			require.Equal(t, r.Cells[0].Text, cell.Text, r.Name)
+			shared++
+		}
+	}
+	require.Greater(t, shared, 10)
 }
 
 // TestThePictureIsWhatTheMeasurementGives: the README's picture is what these

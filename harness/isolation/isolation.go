@@ -49,6 +49,9 @@ type fact struct {
 	picture func(c probe.Column, s Sharing) string
 	// onlyDrawn is for a row of drawings that sums up several of the table.
 	onlyDrawn bool
+	// counts is for a value that counts the command itself, or its number: what
+	// is the host's is then the command's all the same, and another each time.
+	counts bool
 	// dealt is for a value that the kernel or the program deals out anew each
 	// time: it tells nothing but that it is another than the host's.
 	dealt bool
@@ -92,10 +95,10 @@ func say(text string) func(probe.Column) string { return func(probe.Column) stri
 var facts = []fact{
 	{name: "hostname", read: "uts_namespaces(7)", value: hostname, sharing: namespace("uts"),
 		picture: func(c probe.Column, _ Sharing) string { return hostname(c) }},
-	{name: "process number", read: "pid_namespaces(7)", value: number, sharing: namespace("pid"),
+	{name: "process number", read: "pid_namespaces(7)", value: number, sharing: namespace("pid"), counts: true,
 		picture: hosts(number, "one of the host's")},
 	{name: "processes in sight", read: "proc(5)", value: count(func(c probe.Column) int { return len(c.Inside.Processes) }),
-		sharing: sight, picture: hosts(processes, "all of the host's")},
+		sharing: sight, counts: true, picture: hosts(processes, "all of the host's")},
 	{name: "mounts", read: "mount_namespaces(7)", value: count(func(c probe.Column) int { return len(c.Inside.Mounts) }),
 		sharing: namespace("mnt"), picture: hosts(say("a tree of its own"), "the host's tree")},
 	{name: "root filesystem", read: "pivot_root(2)", value: root, sharing: rootSharing},

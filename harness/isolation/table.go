@@ -47,6 +47,9 @@ func (f fact) row(m probe.Measurement) Row {
 	row := Row{Name: f.name, Read: f.read}
 	for i, c := range m.Columns {
 		cell := Cell{Column: printable(c.Name), Text: printable(f.value(c)), Sharing: f.sharing(c, hostOf(c, m))}
+		if i > 0 && f.counts && cell.Sharing == Shared {
+			cell.Text = "the host's"
+		}
 		if i > 0 && c.Series {
 			before := row.Cells[i-1]
 			cell.Same = before.Sharing == cell.Sharing &&

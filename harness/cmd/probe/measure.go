@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"containers-from-scratch/harness/probe"
+
+	"golang.org/x/sys/unix"
 )
 
 // stay prints what it sees, tries to make a file in /, and waits for the end
@@ -35,6 +37,9 @@ func stay(args []string) error {
 // patience is how long one program may take to bring a command up, and to end.
 const patience = 30 * time.Second
 
+// settling is how long what a program left may take to go.
+const settling = 5 * time.Second
+
 // measure runs each PROGRAM on this machine and prints a probe.Measurement. The
 // first column is the machine itself. "runc" gets a bundle as it writes it.
 //
@@ -47,17 +52,57 @@ func measure(programs []string) error {
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel = strings.TrimSpace(string(release))
 	}
+	links, err := probe.Interfaces()
+	if err != nil {
+		return err
+	}
 	for _, name := range append([]string{"host"}, programs...) {
-		column, err := measureColumn(name)
+		column := probe.Column{}
+		err := settle(links)
+		if err == nil {
+			column, err = measureColumn(name)
+		}
 		if err != nil && name == "host" {
 			return fmt.Errorf("measure the host: %w", err)
 		} else if err != nil {
-			m.Left = append(m.Left, probe.Omission{Name: name, Reason: err.Error()})
+			m.Left = append(m.Left, probe.Omission{Name: filepath.Base(name), Reason: err.Error()})
 			continue
 		}
 		m.Columns = append(m.Columns, column)
 	}
 	return json.NewEncoder(os.Stdout).Encode(m)
+}
+
+// settle brings the network back to the links it had before the first program:
+// else a column without a network of its own shows what the one before left. A
+// bridge may stay, says the contract, and goes here; a veth pair goes by itself,
+// some moments after its program.
+func settle(links []probe.Interface) error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open a socket: %w", err)
+	}
+	defer unix.Close(s)
+	for deadline := time.Now().Add(settling); ; time.Sleep(10 * time.Millisecond) {
+		left, err := probe.Interfaces()
+		if err != nil {
+			return err
+		}
+		left = slices.DeleteFunc(left, func(l probe.Interface) bool {
+			return slices.ContainsFunc(links, func(had probe.Interface) bool { return had.Name == l.Name })
+		})
+		if len(left) == 0 {
+			return nil
+		} else if time.Now().After(deadline) {
+			return fmt.Errorf("the program before left the interface %s", left[0].Name)
+		}
+		for _, l := range left {
+			if req, err := unix.NewIfreq(l.Name); err == nil && l.Driver == "bridge" {
+				_ = unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, req) // down, as the next wants it
+				_ = unix.IoctlIfreq(s, unix.SIOCBRDELBR, req)  // what fails is seen above
+			}
+		}
+	}
 }
 
 // measureColumn runs `probe stay` by one program and looks at it from both
@@ -84,7 +129,7 @@ func measureColumn(name string) (column probe.Column, err error) {
 		cmd = exec.Command("runc", "run", "--bundle", bundle, "map-"+token)
 		defer func() { _ = exec.Command("runc", "delete", "--force", "map-"+token).Run() }()
 	}
-	column.Name = name
+	column.Name = filepath.Base(name)
 	err = whileItStays(cmd, func(inside probe.Stay) error {
 		column.Inside = inside.Report
 		column.Outside.Reads = slices.Contains(inside.Root, probe.HostMark(token))
