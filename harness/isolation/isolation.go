@@ -52,6 +52,8 @@ type fact struct {
 	// counts is for a value that counts the command itself, or its number: what
 	// is the host's is then the command's all the same, and another each time.
 	counts bool
+	// own is shown instead of the value of what is the container's.
+	own string
 	// dealt is for a value that the kernel or the program deals out anew each
 	// time: it tells nothing but that it is another than the host's.
 	dealt bool
@@ -91,6 +93,9 @@ func hosts(mine func(c probe.Column) string, host string) func(probe.Column, Sha
 // say is a value that is the same of all columns.
 func say(text string) func(probe.Column) string { return func(probe.Column) string { return text } }
 
+// theHosts is shown where a value would tell nothing.
+const theHosts = "the host's"
+
 // facts are the rows, in the order of the steps.
 var facts = []fact{
 	{name: "hostname", read: "uts_namespaces(7)", value: hostname, sharing: namespace("uts"),
@@ -122,26 +127,19 @@ var facts = []fact{
 	{name: "seccomp filter", read: "seccomp(2)", value: set("Seccomp"), sharing: differs(set("Seccomp")),
 		picture: hosts(say("filtered"), "all that the kernel has")},
 	identity("uts"), identity("pid"), identity("mnt"), identity("cgroup"), identity("user"), identity("net"),
-	{name: "ipc namespace", read: "ipc_namespaces(7)", value: inode("ipc"), sharing: namespace("ipc"), dealt: true,
+	{name: "ipc namespace", read: "ipc_namespaces(7)", value: say(theHosts), sharing: namespace("ipc"), own: "its own",
 		picture: hosts(say("its own"), "the host's message queues")},
 	identity("time"),
 }
 
-// identity is the row of a namespace's number.
+// identity is the row of a namespace. It does not show the number: the kernel
+// gives those of the dead again, and another machine's mean nothing here.
 func identity(kind string) fact {
 	page := map[string]string{"mnt": "mount", "net": "network"}[kind]
 	if page == "" {
 		page = kind
 	}
-	return fact{name: kind + " namespace", read: page + "_namespaces(7)", value: inode(kind), sharing: namespace(kind), dealt: true}
-}
-
-// inode is the number of a namespace: "4026531838" of "uts:[4026531838]".
-func inode(kind string) func(probe.Column) string {
-	return func(c probe.Column) string {
-		_, text, _ := strings.Cut(c.Outside.Namespaces[kind], "[")
-		return strings.TrimSuffix(text, "]")
-	}
+	return fact{name: kind + " namespace", read: page + "_namespaces(7)", value: say(theHosts), sharing: namespace(kind), own: "its own"}
 }
 
 func hostname(c probe.Column) string { return c.Inside.Hostname }

@@ -126,6 +126,23 @@ func TestDrawingsAreWellFormed(t *testing.T) {
 	}
 }
 
+// TestNoNumberOfANamespaceIsShown: the kernel gives those of the dead again, and
+// an engine's host has others; a reader would compare them.
+func TestNoNumberOfANamespaceIsShown(t *testing.T) {
+	m := recorded(t)
+	page, err := Page(m)
+	require.NoError(t, err)
+	for _, c := range m.Columns {
+		require.NotEmpty(t, c.Outside.Namespaces)
+		for kind, namespace := range c.Outside.Namespaces {
+			number := strings.Trim(strings.TrimPrefix(namespace, strings.TrimSuffix(kind, "_for_children")), ":[]")
+			require.Regexp(t, "^[0-9]+$", number)
+			require.NotContains(t, Terminal(m, 150, false), number)
+			require.NotContains(t, page, number)
+		}
+	}
+}
+
 // TestThePageNeedsNothingElse: no address to fetch from but the name of SVG.
 func TestThePageNeedsNothingElse(t *testing.T) {
 	page, err := Page(recorded(t))

@@ -24,7 +24,7 @@ type Cell struct {
 	Text    string
 	Sharing Sharing
 	// Same means that the step before had it, too: from the host, or of its
-	// own. A number that the kernel deals out anew each time is no change.
+	// own. An address that is dealt out anew each time is no change.
 	Same bool
 }
 
@@ -47,8 +47,11 @@ func (f fact) row(m probe.Measurement) Row {
 	row := Row{Name: f.name, Read: f.read}
 	for i, c := range m.Columns {
 		cell := Cell{Column: printable(c.Name), Text: printable(f.value(c)), Sharing: f.sharing(c, hostOf(c, m))}
-		if i > 0 && f.counts && cell.Sharing == Shared {
-			cell.Text = "the host's"
+		switch {
+		case cell.Sharing == Own && f.own != "":
+			cell.Text = f.own
+		case cell.Sharing == Shared && f.counts && i > 0:
+			cell.Text = theHosts
 		}
 		if i > 0 && c.Series {
 			before := row.Cells[i-1]

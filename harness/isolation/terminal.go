@@ -9,8 +9,7 @@ import (
 )
 
 // legend explains the marks below the table.
-const legend = `● its own   ◐ its own in part   no mark: the host's   · as in the step before
-a namespace has a number: another number is another namespace`
+const legend = `● its own   ◐ its own in part   no mark: the host's   · as in the step before`
 
 // Terminal is the table as text, at most so many columns of characters wide:
 // what does not fit goes below. With bold, what is the container's own is so;
