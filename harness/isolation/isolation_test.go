@@ -143,6 +143,22 @@ func TestNoNumberOfANamespaceIsShown(t *testing.T) {
 	}
 }
 
+// TestTheCaptionsSayWhatIsNew, what is only otherwise than in the step before,
+// and what is partly the host's.
+func TestTheCaptionsSayWhatIsNew(t *testing.T) {
+	page, err := Page(recorded(t))
+	require.NoError(t, err)
+	for _, caption := range []string{
+		"Nothing is its own.", // 00-none
+		"New: hostname, uts namespace.",
+		"New: processes in sight, mounts, root filesystem, device nodes, mnt namespace; in part: the host&#39;s files.",
+		"New: no new privileges, seccomp filter, ipc namespace; changed: mounts, capabilities.",
+		"Its own: hostname, process number, ", // runc
+	} {
+		require.Equal(t, 1, strings.Count(page, "<figcaption>"+caption), caption)
+	}
+}
+
 // TestThePageNeedsNothingElse: no address to fetch from but the name of SVG.
 func TestThePageNeedsNothingElse(t *testing.T) {
 	page, err := Page(recorded(t))

@@ -19,7 +19,7 @@ var page = template.Must(template.New("page").Parse(pageText))
 type figure struct {
 	Name    string
 	Drawing template.HTML // made by Drawing, which escapes what it is told
-	Changes []string
+	Changes []change
 }
 
 // Page is the map as one HTML file that needs nothing else: no network, no
@@ -54,20 +54,47 @@ func Page(m probe.Measurement) (string, error) {
 	return b.String(), nil
 }
 
-// changes names the rows in which a column has what the one before has not.
-func changes(t Table, column int, series bool) (names []string) {
-	for _, r := range t.Rows {
-		if c := r.Cells[column]; series && !c.Same || !series && c.Sharing != Shared {
-			names = append(names, r.Name)
-		}
+// A change is one group of a figure's rows.
+type change struct {
+	What string // "new"
+	Rows []string
+}
+
+// changes names the rows in which a step has what the one before has not, and
+// of another column all that is not the host's.
+func changes(t Table, column int, series bool) []change {
+	groups := []change{{What: "new"}, {What: "changed"}, {What: "the host’s again"}, {What: "in part"}}
+	if !series {
+		groups[0].What = "its own"
 	}
-	return names
+	for _, r := range t.Rows {
+		c, group := r.Cells[column], 0
+		switch {
+		case series && c.Same, !series && c.Sharing == Shared:
+			continue
+		case c.Sharing == Partly:
+			group = 3
+		case c.Sharing == Shared:
+			group = 2
+		case series && r.Cells[column-1].Sharing == Own: // and has it otherwise
+			group = 1
+		}
+		groups[group].Rows = append(groups[group].Rows, r.Name)
+	}
+	return groups
 }
 
 // Sentence says what is new in a figure.
 func (f figure) Sentence() string {
-	if len(f.Changes) == 0 {
+	var parts []string
+	for _, c := range f.Changes {
+		if c.Rows != nil {
+			parts = append(parts, c.What+": "+strings.Join(c.Rows, ", "))
+		}
+	}
+	if parts == nil {
 		return "Nothing is its own."
 	}
-	return "Its own: " + strings.Join(f.Changes, ", ") + "."
+	text := strings.Join(parts, "; ")
+	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
