@@ -70,10 +70,16 @@ func browse(t *testing.T, page string, width int) (l layout) {
 	return l
 }
 
-// TestNothingOverlapsOnThePage opens the page at the width of a laptop and of a
-// telephone.
+// TestNothingOverlapsOnThePage opens the page with as many columns as there can
+// be, at the width of a laptop and of a telephone.
 func TestNothingOverlapsOnThePage(t *testing.T) {
-	page, err := Page(recorded(t))
+	m := recorded(t)
+	for _, name := range []string{"work", "podman", "docker"} {
+		more := m.Columns[len(m.Columns)-1]
+		more.Name, more.Inside.Hostname = name, "afb4d3f16807" // as engines call them
+		m.Columns = append(m.Columns, more)
+	}
+	page, err := Page(m)
 	require.NoError(t, err)
 	for _, width := range []int{1280, 390} {
 		l := browse(t, page, width)
@@ -91,16 +97,16 @@ func TestNothingOverlapsInThePicture(t *testing.T) {
 }
 
 // TestTheBrowserNotices is the control: a page on which something overlaps,
-// something sticks out and a bar is too short for its text.
+// something sticks out, a bar is too short for its text and a word is broken.
 func TestTheBrowserNotices(t *testing.T) {
 	var s svg
 	s.open(300, 100, "")
 	s.bar(10, 10, 80, Own, "")
 	s.text(30, 30, "#000", "", "longer than its bar")
 	l := browse(t, `<!DOCTYPE html><body style="margin:0"><p>under</p><p style="position:absolute;top:16px;margin:0">over</p>
-		<div style="width:2000px">wide</div>`+s.close(), 1280)
+		<div style="width:2000px">wide</div><div style="width:9px;overflow-wrap:anywhere">unbreakable</div>`+s.close(), 1280)
 	all := strings.Join(l.Findings, "\n")
-	for _, finding := range []string{`"under" and "over" overlap`, "the page is 2000 pixels wide", `"longer than its bar" sticks out of its bar`} {
+	for _, finding := range []string{`"under" and "over" overlap`, "the page is 2000 pixels wide", `"longer than its bar" sticks out of its bar`, `"unbreakable" is broken`} {
 		require.Contains(t, all, finding)
 	}
 }

@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 
@@ -41,7 +42,7 @@ func Drawing(c, host, before probe.Column) string {
 		case Partly:
 			s.bar(left, y+14, right-left, Partly, text)
 		default:
-			s.bar(left, y+14, wall-left-20, Shared, f.value(host))
+			s.bar(left, y+14, wall-left-20, Shared, cmp.Or(f.beside, f.value(host)))
 			s.bar(wall+2, y+14, right-wall-2, Own, text)
 		}
 	}

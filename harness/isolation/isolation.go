@@ -47,6 +47,9 @@ type fact struct {
 	// picture is what a drawing says, nil where the row is not drawn. It says
 	// nothing that differs from one measurement to the next.
 	picture func(c probe.Column, s Sharing) string
+	// beside is what a drawing says of the host beside what is the container's,
+	// where the value says nothing there.
+	beside string
 	// onlyDrawn is for a row of drawings that sums up several of the table.
 	onlyDrawn bool
 	// counts is for a value that counts the command itself, or its number: what
@@ -116,7 +119,7 @@ var facts = []fact{
 	{name: "limits", read: "cgroups(7)", value: limits, sharing: differs(limits),
 		picture: hosts(limits, "none: all that the host has"), onlyDrawn: true},
 	{name: "its user outside", read: "user_namespaces(7)", value: user, sharing: namespace("user"),
-		picture: hosts(func(c probe.Column) string { return "uid " + user(c) + " outside" }, "root inside is root outside")},
+		picture: hosts(func(c probe.Column) string { return "uid " + user(c) + " outside" }, "root inside is root outside"), beside: "root"},
 	{name: "ids it can be", read: "user_namespaces(7)", value: ids, sharing: namespace("user")},
 	{name: "capabilities", read: "capabilities(7)", value: capabilities, sharing: differs(capabilities)},
 	{name: "interfaces", read: "network_namespaces(7)", value: interfaces, sharing: namespace("net"),
@@ -125,7 +128,7 @@ var facts = []fact{
 	{name: "default route", read: "rtnetlink(7)", value: route, sharing: namespace("net")},
 	{name: "no new privileges", read: "PR_SET_NO_NEW_PRIVS(2const)", value: set("NoNewPrivs"), sharing: differs(set("NoNewPrivs"))},
 	{name: "seccomp filter", read: "seccomp(2)", value: set("Seccomp"), sharing: differs(set("Seccomp")),
-		picture: hosts(say("filtered"), "all that the kernel has")},
+		picture: hosts(say("filtered"), "all that the kernel has"), beside: "all"},
 	identity("uts"), identity("pid"), identity("mnt"), identity("cgroup"), identity("user"), identity("net"),
 	{name: "ipc namespace", read: "ipc_namespaces(7)", value: say(theHosts), sharing: namespace("ipc"), own: "its own",
 		picture: hosts(say("its own"), "the host's message queues")},

@@ -37,7 +37,7 @@ func Page(m probe.Measurement) (string, error) {
 	}
 	for i, c := range m.Columns[min(1, len(m.Columns)):] {
 		host := hostOf(c, m)
-		before := host // what is no step is compared with the host
+		before := c // only a step has one before it
 		if c.Series {
 			before = m.Columns[i]
 		}

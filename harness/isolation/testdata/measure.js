@@ -1,5 +1,5 @@
 // Writes {Width, Texts, Findings} as JSON into the page: which texts overlap,
-// which stick out of the window or of their bar.
+// which stick out of the window or of their bar, which words are broken.
 (() => {
   const texts = [], findings = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
@@ -9,6 +9,12 @@
     range.selectNodeContents(node);
     for (const box of range.getClientRects()) {
       if (box.width > 0 && box.height > 0) texts.push({ text, node, box });
+    }
+    for (const word of node.data.matchAll(/[^\s-]+/g)) {
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      const boxes = [...range.getClientRects()].filter(box => box.width > 0);
+      if (boxes.some(box => box.top > boxes[0].top + 2)) findings.push(`"${word[0]}" is broken`);
     }
   }
   // Two pixels are no overlap: a line's box is higher than its letters.
