@@ -87,7 +87,8 @@ func measureMap() (m probe.Measurement, err error) {
 		return m, broke(fmt.Errorf("read the measurement: %w", err))
 	}
 	for i, c := range m.Columns { // PROGRAM may have a step's name
-		m.Columns[i].Series = slices.Contains(steps, c.Name) && i <= len(steps)
+		named := func(other probe.Column) bool { return other.Name == c.Name }
+		m.Columns[i].Series = slices.Contains(steps, c.Name) && !slices.ContainsFunc(m.Columns[:i], named)
 	}
 	// PROGRAM is shown beside the steps.
 	if i := slices.IndexFunc(m.Columns, func(c probe.Column) bool { return c.Name == "runc" }); i >= 0 {
