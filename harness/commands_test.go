@@ -309,9 +309,7 @@ func tryWatch(s *typist) {
 	s.expect("the command is process 1")
 	s.expect("h hint")
 	s.press("q")
-	// Its status is that of the last verdict; make says so.
-	require.Error(s.t, end())
-	require.Contains(s.t, s.said.String(), "Error 1")
+	require.NoError(s.t, end(), "q is no failure, though a fact fails")
 }
 
 func tryTestStep(s *typist) {

@@ -148,15 +148,15 @@ func watchProgram(args []string) error {
 	}
 	w := &watcher{dir: dir}
 	defer w.close()
-	last, err := watch.Main(watch.Course{
+	once, err := watch.Main(watch.Course{
 		Dir: dir, Step: lesson, Hints: hints.For, Again: again, Files: beginning, Diff: w.diff, Try: w.try,
 	}, os.Stdin, os.Stdout)
 	switch {
 	case err != nil:
 		return broke(err)
-	case last == nil || last.Kind == watch.Holds:
+	case once == nil || once.Kind == watch.Holds:
 		return nil
-	case last.Kind == watch.NoVerdict:
+	case once.Kind == watch.NoVerdict:
 		return outcome{status: 2}
 	}
 	return outcome{status: 1}

@@ -55,8 +55,9 @@ type loop struct {
 }
 
 // Main runs the loop until a key or a signal ends it. Without a terminal it has
-// the program tried once. It returns what came of the last run.
-func Main(c Course, in, out *os.File) (last *Verdict, err error) {
+// the program tried once, and returns what came of that; else nil: whoever quits
+// has read the verdict, and has done nothing wrong.
+func Main(c Course, in, out *os.File) (once *Verdict, err error) {
 	l := &loop{Course: c, out: out, progress: Load(c.Dir), news: make(chan News), ended: make(chan Verdict), gone: make(chan struct{})}
 	defer close(l.gone)
 	step := c.Step(l.progress.Step)
@@ -77,8 +78,7 @@ func Main(c Course, in, out *os.File) (last *Verdict, err error) {
 		return l.once(), nil
 	}
 	defer l.tty.restore()
-	err = l.forever()
-	return l.model.Verdict, err
+	return nil, l.forever()
 }
 
 // style asks the terminal, if there is one.
