@@ -193,22 +193,29 @@ func buildProgram(arch, variable, program, dir string) (string, error) {
 		}
 		return filepath.Abs(program)
 	}
-	path := filepath.Join(dir, strings.ToLower(variable))
+	path, name := filepath.Join(dir, strings.ToLower(variable)), program
 	if !strings.HasPrefix(program, ".") && !filepath.IsAbs(program) {
 		program = "./" + program // as go build wants a directory named
 	}
-	if name, err := goTool(arch, "list", "-f", "{{.Name}}", program); err != nil {
-		return "", usage("%s=%s is no Go package: %s", variable, program, name)
-	} else if name != "main" {
-		return "", usage("%s=%s is package %s; a program is package main", variable, program, name)
+	if said, err := goTool(arch, "list", "-f", "{{.Name}}", program); err != nil {
+		return "", usage("%s=%s is no Go package: %s", variable, program, said)
+	} else if said != "main" {
+		return "", usage("%s=%s is package %s; a program is package main", variable, program, said)
 	}
 	// Without tables for debuggers it is linked in two thirds of the time, which
 	// whoever saves a file waits for.
-	if out, err := goTool(arch, "build", "-ldflags=-s -w", "-o", path, program); err != nil {
+	if out, err := goTool(arch, "build", "-ldflags=-s -w", "-o", path, program); err != nil && strings.Contains(out, "function main is undeclared") { // the linker's words
+		return "", wrong(noMain(name))
+	} else if err != nil {
 		return "", wrong(fmt.Errorf("%s does not compile:\n%s", variable, out))
 	}
 	return path, nil
 }
+
+// noMain names a package main that has no such function: often its file is gone.
+type noMain string
+
+func (n noMain) Error() string { return "no func main in " + string(n) }
 
 // job is a Job with everything in its place and nothing to run yet.
 func (b built) job() sandbox.Job {

@@ -319,6 +319,10 @@ func (w *watcher) noProgram(err error) watch.Verdict {
 		v.Lines = []string{w.dir + " is not there. x puts back what the step begins with."}
 		return v
 	}
+	if errors.As(err, new(noMain)) {
+		v.Lines = []string{err.Error() + "; x puts back what the step begins with"}
+		return v
+	}
 	var o outcome
 	if errors.As(err, &o) && o.status == 3 {
 		return noVerdict(err)

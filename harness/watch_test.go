@@ -128,6 +128,9 @@ func TestAProgramThatIsNone(t *testing.T) {
 	require.NoError(t, os.WriteFile(dir+"/main.go", []byte("package main\n\nfunc main() { x }\n"), 0o644))
 	_, err = buildProgram(runtime.GOARCH, watched, ".", dir)
 	require.Equal(t, "./main.go:3:15: undefined: x", said(err))
+	require.NoError(t, os.WriteFile(dir+"/main.go", []byte("package main\n"), 0o644))
+	_, err = buildProgram(runtime.GOARCH, watched, ".", dir)
+	require.Equal(t, "no func main in .; x puts back what the step begins with", said(err))
 	require.NoError(t, os.RemoveAll(dir))
 	require.Contains(t, said(usage("PROGRAM=%s is not there", dir)), "x puts back")
 }
