@@ -211,7 +211,7 @@ func claim(name string) string {
 	return strings.ReplaceAll(fact, "_", " ")
 }
 
-// untried begins what is said of a fact that was not tried, after one that hung.
+// untried begins what is said of a fact that was not tried, after some that hung.
 const untried = "not tried: "
 
 // broken tells whether a failure says nothing of the program: it is the harness's
