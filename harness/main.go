@@ -142,6 +142,9 @@ func shell([]string) error {
 	job.Stdin, job.Stdout, job.Stderr, job.TTY = os.Stdin, os.Stdout, os.Stderr, info.Mode()&os.ModeCharDevice != 0
 	<-m.ready // its lines come first
 	fmt.Fprintf(os.Stderr, "a throwaway machine: %s are in PATH; exit leaves it\n", strings.Join(built.programs(), ", "))
+	if m.kind == "user" {
+		fmt.Fprintln(os.Stderr, "it has one user only: the attacks of lesson 05 need SANDBOX=vm")
+	}
 	_, err = m.run(job)
 	var died machineError
 	if errors.As(err, &died) {
