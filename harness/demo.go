@@ -24,8 +24,8 @@ func playDemo(args []string) error {
 		steps := slices.Sorted(maps.Keys(demo.Scenes))
 		return usage("make demo wants the number of a step, %d to %d: make demo 3", steps[0], steps[len(steps)-1])
 	}
-	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return usage("make demo needs a terminal on its standard input")
+	if !isTerminal(os.Stdin) || !isTerminal(os.Stdout) {
+		return usage("make demo needs a terminal: its panes are tmux's")
 	}
 	if err := demo.Available(); err != nil {
 		return cannot(err)

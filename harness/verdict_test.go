@@ -172,3 +172,15 @@ func TestSharesAddUp(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "three", sum.last(), "what the machine that came to no end was at")
 }
+
+// TestADemoNeedsATerminal: it says so before it boots a machine, also where
+// stdin is a device.
+func TestADemoNeedsATerminal(t *testing.T) {
+	stdin := os.Stdin
+	defer func() { os.Stdin = stdin }()
+	null, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	defer null.Close()
+	os.Stdin = null
+	require.ErrorContains(t, playDemo([]string{"4"}), "needs a terminal")
+}

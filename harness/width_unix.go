@@ -15,3 +15,9 @@ func columnsOfTerminal() int {
 	}
 	return 120
 }
+
+// isTerminal tells whether f is one, which /dev/null, a device too, is not.
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	return err == nil
+}
