@@ -180,6 +180,9 @@ var buildSelf = sync.OnceValue(func() error {
 func buildProgram(arch, variable, program, dir string) (string, error) {
 	info, err := os.Stat(program)
 	if errors.Is(err, os.ErrNotExist) {
+		if file, err := exec.LookPath(program); err == nil {
+			return "", usage("%s is a path: %s=%s", variable, variable, file)
+		}
 		return "", usage("%s=%s is not there", variable, program)
 	} else if err != nil {
 		return "", cannot(err)
@@ -197,7 +200,9 @@ func buildProgram(arch, variable, program, dir string) (string, error) {
 	if !strings.HasPrefix(program, ".") && !filepath.IsAbs(program) {
 		program = "./" + program // as go build wants a directory named
 	}
-	if said, err := goTool(arch, "list", "-f", "{{.Name}}", program); err != nil {
+	if said, err := goTool(arch, "list", "-f", "{{.Name}}", program); err != nil && strings.Contains(said, "outside main module") {
+		return "", usage("%s=%s lies outside this module: build it there (CGO_ENABLED=0 go build) and name the file", variable, program)
+	} else if err != nil {
 		return "", usage("%s=%s is no Go package: %s", variable, program, said)
 	} else if said != "main" {
 		return "", usage("%s=%s is package %s; a program is package main", variable, program, said)

@@ -135,6 +135,18 @@ func TestAProgramThatIsNone(t *testing.T) {
 	require.Contains(t, said(usage("PROGRAM=%s is not there", dir)), "x puts back")
 }
 
+// TestAProgramElsewhere: a command's name is no path, and other modules' packages
+// are not built here.
+func TestAProgramElsewhere(t *testing.T) {
+	_, err := buildProgram(runtime.GOARCH, "PROGRAM", "sh", t.TempDir())
+	require.Regexp(t, "^PROGRAM is a path: PROGRAM=/.*/sh$", err.Error())
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(dir+"/go.mod", []byte("module example.com/other\n\ngo 1.26.0\n"), 0o644))
+	require.NoError(t, os.WriteFile(dir+"/main.go", []byte("package main\n\nfunc main() {}\n"), 0o644))
+	_, err = buildProgram(runtime.GOARCH, "PROGRAM", dir, dir)
+	require.ErrorContains(t, err, "outside this module: build it there")
+}
+
 // TestALiveJobStops: its stdin ends when it is no longer wanted, or when another
 // machine has found a failure.
 func TestALiveJobStops(t *testing.T) {
