@@ -98,9 +98,9 @@ func proveStep(t *testing.T, n int) {
 			}
 			if failure != nil {
 				failure.Fact = failure.Fact.At(n)
-				if failure.Hung { // the next is waited for as make watch does in a VM
+				if failure.Hung { // and may again, several times in one fact
 					hung++
-					patience = min(patience, 3*time.Second)
+					patience = min(patience, 5*time.Second)
 				}
 				if failure.Left { // and will again: waiting for it was worth it once
 					settling = 100 * time.Millisecond
