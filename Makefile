@@ -63,7 +63,7 @@ help: ## this list
 	@echo '          user          the same without root: less can be tried'
 	@echo '          auto          the first of these that works here (the default)'
 	@echo '  PROGRAM=dir|file      whose program; RUN=text which facts; V=1 every failure in full'
-	@echo '  MUST_RUN=1            skips are forbidden'
+	@echo '  MUST_RUN=1            a skip that harness/checks/skips.txt does not list is a failure'
 	@echo '  RUNTIME=dir|file|command  whose OCI runtime: the last three'
 
 harness: # without the commit in it, for which each new one would link it again

@@ -34,6 +34,9 @@ func start(args []string) error {
 		}
 		n = step
 	}
+	if program := os.Getenv("PROGRAM"); program != "" && filepath.Clean(program) != learnersDir {
+		return usage("make start puts the program into %s/, and into no PROGRAM=%s", learnersDir, program)
+	}
 	files, err := beginning(n)
 	if err != nil {
 		return broke(err)

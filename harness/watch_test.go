@@ -49,6 +49,7 @@ func TestStartKeepsWhatIsThere(t *testing.T) {
 		require.NoError(t, os.Symlink(filepath.Join(root, name), filepath.Join(dir, name)))
 	}
 	t.Chdir(dir)
+	t.Setenv("PROGRAM", "")
 	require.NoError(t, start(nil))
 	require.Equal(t, 1, watch.Load("work").Step)
 	main, err := os.ReadFile("work/main.go")
@@ -67,6 +68,10 @@ func TestStartKeepsWhatIsThere(t *testing.T) {
 	for _, wrong := range [][]string{{"9"}, {"x"}, {"1", "2"}} {
 		require.ErrorAs(t, start(wrong), new(usageError))
 	}
+	t.Setenv("PROGRAM", "elsewhere")
+	require.ErrorContains(t, start(nil), "into no PROGRAM=elsewhere")
+	t.Setenv("PROGRAM", "./work")
+	require.NoError(t, start([]string{"4"}))
 }
 
 // TestAgain: what is printed to be pasted names the machine that was asked for.
