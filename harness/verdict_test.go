@@ -37,6 +37,15 @@ func TestTallyCountsWhatEnds(t *testing.T) {
 	require.Equal(t, "--- FAIL: TestStep03/it_fails\n    I ran      03-mount run true\n    expected   1\n", out.String())
 }
 
+// TestAQuotedVerdictIsNoVerdict: a test that compares what make test-step prints
+// shows it when it differs.
+func TestAQuotedVerdictIsNoVerdict(t *testing.T) {
+	var counted tally
+	counted.read(strings.NewReader("=== RUN   TestBreakIt\n        \t            \t--- FAIL: TestStep05/it_holds\n--- FAIL: TestBreakIt (0.00s)\n"))
+	require.Equal(t, 1, counted.failed)
+	require.Equal(t, []string{"--- FAIL: TestStep05/it_holds"}, counted.failures[0].lines)
+}
+
 // TestWhatIsShownOfManyFailures pins that a verdict fits on a screen, and that
 // what could not be tried is not held against the program.
 func TestWhatIsShownOfManyFailures(t *testing.T) {
