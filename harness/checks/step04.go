@@ -215,6 +215,7 @@ var step04 = []Fact{
 				t.Expect(`["it" "ran"]`, r.Stdout)
 				t.ExpectStatus(125, r)
 				t.ExpectOneLine(r)
+				t.Expect("waited", t.Launch("", "/probe", "unwaited", t.Program.Path, "run", "true").Stdout)
 			}
 		},
 	},

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -317,15 +318,43 @@ func refusal(name string, f *fault, words []string) error {
 	return nil
 }
 
-// pathOf is the path that openat(2) is called with.
-func pathOf(call notice) string {
-	path := make([]byte, 256)
-	if memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", call.pid)); err == nil {
-		defer memory.Close()
-		_, _ = memory.ReadAt(path, int64(call.args[1])) // less, at the end of the memory
+// unwaited runs a program whose last write to a file of a cgroup fails, and tells
+// whether it then removes the cgroup of a process that is not dead and waited for:
+// such a cgroup stays, see rmdir in cgroups(7).
+func unwaited(args []string) error {
+	var uses, last atomic.Int32
+	var early atomic.Bool
+	if err := listen(uninterrupted, func(call notice) (unix.Errno, func()) {
+		switch {
+		case call.nr == unix.SYS_UNLINKAT && last.Load() > 0 && hasChildren(call.pid):
+			early.Store(true)
+		case call.nr == unix.SYS_WRITE && toCgroup(call):
+			if n := uses.Add(1); n == last.Load() {
+				return unix.EPERM, func() { uses.Add(-1) }
+			}
+			return 0, func() { uses.Add(-1) }
+		}
+		return 0, nil
+	}, unix.SYS_WRITE, unix.SYS_UNLINKAT); err != nil {
+		return err
 	}
-	path, _, _ = bytes.Cut(path, []byte{0})
-	return string(path)
+	for range 2 { // first all its writes are counted
+		last.Store(uses.Swap(0))
+		if _, err := runSupervised(exec.Command(args[0], args[1:]...), nil); err != nil {
+			return err
+		}
+	}
+	fmt.Println(map[bool]string{false: "waited", true: "it is still there"}[early.Load()])
+	return nil
+}
+
+// hasChildren tells whether a thread's process has children, zombies included.
+func hasChildren(tid uint32) bool {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", tid))
+	return slices.ContainsFunc(lists, func(list string) bool {
+		children, _ := os.ReadFile(list)
+		return len(children) > 0
+	})
 }
 
 // closed runs a program that gets EPERM when it opens FILE by that name, once at
@@ -333,7 +362,7 @@ func pathOf(call notice) string {
 func closed(args []string) error {
 	came := false
 	status, err := supervise(unix.SYS_OPENAT, func(call notice) (unix.Errno, func()) {
-		if pathOf(call) != args[0] {
+		if textAt(call.pid, call.args[1]) != args[0] {
 			return 0, nil
 		}
 		came = true
@@ -346,7 +375,7 @@ func closed(args []string) error {
 // that limit are not there.
 func swapless(args []string) error {
 	status, err := supervise(unix.SYS_OPENAT, func(call notice) (unix.Errno, func()) {
-		switch filepath.Base(pathOf(call)) {
+		switch filepath.Base(textAt(call.pid, call.args[1])) {
 		case "memory.swap.max", "memory.memsw.limit_in_bytes":
 			return unix.ENOENT, nil
 		}

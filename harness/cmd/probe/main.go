@@ -66,6 +66,7 @@ var verbs = map[string]verb{
 	"hostname":     {hostname, "[NAME]"},                                   // set it to NAME; print it
 	"size":         {size, ""},                                             // print rows and columns of the terminal on stdin
 	"uncontrolled": {uncontrolled, "CONTROLLER ROOT CGROUP PROG [ARG...]"}, // run PROG, which finds no such cgroup mount, and CGROUP, if any, as ROOT
+	"unwaited":     {unwaited, "PROG [ARG...]"},                            // run PROG, which is refused its limits, print whether it waits for what it then ends
 	"unsent":       {unsent, "SIGNAL PROG [ARG...]"},                       // run PROG, which SIGSYS ends when it sends SIGNAL
 	"swapless":     {swapless, "PROG [ARG...]"},                            // run PROG, as on a kernel that does not count swap
 	"unshareless":  {unshareless, "PROG [ARG...]"},                         // run PROG, which gets no new namespace
