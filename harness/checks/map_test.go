@@ -19,6 +19,7 @@ import (
 // measured are the columns that make map measures here: the host, Steps, and
 // more programs after them.
 func measured(t *testing.T, more ...string) probe.Measurement {
+	require.NoError(t, pristine.restore()) // an interface takes a while to go
 	cmd := exec.Command("/probe", slices.Concat([]string{"measure"}, Steps, more)...)
 	out, err := cmd.Output()
 	require.NoError(t, err)
