@@ -38,7 +38,7 @@ help: ## this list
 	@echo 'learner'
 	@echo '  make doctor           what this machine is good for, and how to mend the rest'
 	@echo '  make start            your own program, in work/ (make start 4: from our step 03)'
-	@echo '  make watch            try its facts on every save, with hints'
+	@echo '  make watch            try its facts on every save, with hints (make watch 2: of step 2)'
 	@echo '  make test-step 3      try every fact of step 3 on steps/03-mount'
 	@echo '                        PROGRAM=./work tries them on your program'
 	@echo '                        RUN=hostname  only those with this text in their name'

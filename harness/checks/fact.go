@@ -110,7 +110,7 @@ var leftBehind = []struct {
 	cause
 }{
 	{"/proc/sys/kernel/hostname", cause{"without a UTS namespace of its own, sethostname(2) names the host",
-		"where the UTS namespace is made", "01-uts/main.go run", "uts_namespaces(7)"}},
+		"where the UTS namespace is made, and on which thread", "01-uts/main.go run", "uts_namespaces(7)"}},
 	{" process ", cause{"what a program starts lives on when it ends, unless the kernel is told",
 		"the parent death signal, and what the program waits for", "02-pid/pid.go reexec", "PR_SET_PDEATHSIG(2const), wait(2)"}},
 	{" mount ", cause{"with a shared /, or without a mount namespace, each mount and unmount also happens on the host",
