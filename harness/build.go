@@ -57,7 +57,9 @@ func build(arch string) (built, error) {
 	if program := os.Getenv("PROGRAM"); err == nil && program != "" {
 		b.program, err = buildProgram(arch, "PROGRAM", program, b.dir)
 		if err == nil {
-			b.libraries, err = sandbox.Libraries(b.program)
+			if b.libraries, err = sandbox.Libraries(b.program); err != nil {
+				err = usage("PROGRAM=%s: its libraries are not all here: %v", program, err)
+			}
 		}
 	}
 	return b, err

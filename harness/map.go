@@ -53,7 +53,7 @@ func drawMap(args []string) error {
 	}
 	fmt.Printf("%s\nthe page: %s\n", text, mapPage)
 	for _, left := range m.Left {
-		if program := os.Getenv("PROGRAM"); program != "" && left.Name == filepath.Base(program) {
+		if program := os.Getenv("PROGRAM"); program != "" && left.Name == program {
 			return wrong(fmt.Errorf("PROGRAM=%s: %s", program, left.Reason))
 		}
 	}
@@ -86,9 +86,13 @@ func measureMap() (m probe.Measurement, err error) {
 	if m, err = probe.Decode(out.Bytes()); err != nil {
 		return m, broke(fmt.Errorf("read the measurement: %w", err))
 	}
-	for i, c := range m.Columns { // PROGRAM may have a step's name
-		named := func(other probe.Column) bool { return other.Name == c.Name }
-		m.Columns[i].Series = slices.Contains(steps, c.Name) && !slices.ContainsFunc(m.Columns[:i], named)
+	for i, c := range m.Columns { // PROGRAM, which has a path, may have a step's name
+		m.Columns[i].Series, m.Columns[i].Name = slices.Contains(steps, c.Name), filepath.Base(c.Name)
+	}
+	for i, left := range m.Left {
+		if filepath.IsAbs(left.Name) {
+			m.Left[i].Name = os.Getenv("PROGRAM")
+		}
 	}
 	// PROGRAM is shown beside the steps.
 	if i := slices.IndexFunc(m.Columns, func(c probe.Column) bool { return c.Name == "runc" }); i >= 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +19,8 @@ import (
 func recordTranscripts([]string) error {
 	m := book(1)
 	defer m.close()
-	if <-m.ready; m.err != nil && !errors.As(m.err, new(usageError)) {
+	place := cmp.Or(os.Getenv("SANDBOX"), "auto") // one that is named must work
+	if <-m.ready; m.err != nil && place == "auto" && !errors.As(m.err, new(usageError)) {
 		fmt.Fprintln(os.Stderr, "the transcripts stay as they are:", firstLine(m.err))
 		return nil
 	}
@@ -30,7 +32,7 @@ func recordTranscripts([]string) error {
 	job.Args = []string{"/box/checks.test", "-test.run=^TestTranscripts$", "-record"}
 	job.Timeout = 10 * time.Minute
 	var said bytes.Buffer
-	job.Stdout, job.Stderr = &said, &said
+	job.Stdout, job.Stderr = &said, os.Stderr // each is written by a goroutine of its own
 	status, err := m.run(job)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // An oci is the other face of the last step: the command line by which engines
@@ -170,6 +171,13 @@ func TestAKilledCreateLeavesNoMountOnTheHost(t *testing.T) {
 		points++
 	}
 	require.Greater(t, points, 3)
+
+	// What somebody else mounts above is not taken off, nor what is below it.
+	o.must("create", "c")
+	require.NoError(t, unix.Mount("host-marker", rootfs, "tmpfs", 0, "size=64k"))
+	o.must("delete", "--force", "c")
+	require.Equal(t, "host-marker", mountOn(rootfs).Source)
+	require.NoError(t, pristine.restore())
 }
 
 // TestContainersInARowLeaveNothing creates, starts and deletes a hundred, with

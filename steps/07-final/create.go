@@ -10,7 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
-	"strings"
+	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -30,8 +30,8 @@ func create(root, id string, o *options) (err error) {
 // prepare is create, until only start is missing: it returns init, waiting.
 func prepare(root, id string, o *options) (*state, *container, error) {
 	bundle, err := filepath.Abs(o.bundle)
-	utf8 := refusal{strings.ToValidUTF8(bundle, "") != bundle, fmt.Sprintf("bundle %q is no UTF-8, which its state has to be", bundle)}
-	if err := cmp.Or(err, checkID(id), refuse(utf8)); err != nil { // before they are a part of any path, or of JSON
+	text := refusal{!utf8.ValidString(bundle), fmt.Sprintf("bundle %q is no UTF-8, which its state has to be", bundle)}
+	if err := cmp.Or(err, checkID(id), refuse(text)); err != nil { // before they are a part of any path, or of JSON
 		return nil, nil, err
 	}
 	spec, raw, err := loadSpec(bundle)
@@ -111,7 +111,7 @@ func (s *state) prepareInit(spec *specs.Spec, c *container, o *options) (err err
 	if err != nil {
 		return err
 	}
-	s.Status = specs.StateCreated
+	s.Status, s.Mount = specs.StateCreated, mountID(s.Rootfs)
 	return inOrder(s.save, func() error { return writePid(o.pidFile, s.Pid) })
 }
 

@@ -152,7 +152,7 @@ func (s *state) destroy(spec *specs.Spec) error {
 	} else { // a runtime that was killed may have made it, and nobody is in it
 		s.Cgroup.removeEmpty()
 	}
-	if now := mountID(s.Rootfs); s.Below != 0 && now != 0 && now != s.Below {
+	if now := mountID(s.Rootfs); s.Below != 0 && now != 0 && now != s.Below && (s.Mount == 0 || now == s.Mount) {
 		if err := unix.Unmount(s.Rootfs, unix.MNT_DETACH); err != nil && err != unix.EINVAL { // all gone already
 			return fmt.Errorf("unmount root filesystem of container %s: %w", s.ID, err)
 		}

@@ -30,7 +30,8 @@ type state struct {
 	Created   time.Time `json:"created"`
 	Rootfs    string    `json:"rootfs"`
 	Owner     int       `json:"owner"` // user id of who created it
-	Below     uint64    `json:"below"` // number of the mount on which the rootfs is one of the host's, or 0
+	Below     uint64    `json:"below"` // the mount under that of the rootfs, where the mounts are the host's, or 0
+	Mount     uint64    `json:"mount"` // that of the rootfs, or 0: create was killed before it knew
 
 	dir  string   // the container's directory
 	lock *os.File // of it, held by who changes something

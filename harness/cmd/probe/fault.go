@@ -323,13 +323,14 @@ func refusal(name string, f *fault, words []string) error {
 // such a cgroup stays, see rmdir in cgroups(7).
 func unwaited(args []string) error {
 	var uses, last atomic.Int32
-	var early atomic.Bool
+	var came, early atomic.Bool
 	if err := listen(uninterrupted, func(call notice) (unix.Errno, func()) {
 		switch {
 		case call.nr == unix.SYS_UNLINKAT && last.Load() > 0 && hasChildren(call.pid):
 			early.Store(true)
 		case call.nr == unix.SYS_WRITE && toCgroup(call):
 			if n := uses.Add(1); n == last.Load() {
+				came.Store(true)
 				return unix.EPERM, func() { uses.Add(-1) }
 			}
 			return 0, func() { uses.Add(-1) }
@@ -343,6 +344,9 @@ func unwaited(args []string) error {
 		if _, err := runSupervised(exec.Command(args[0], args[1:]...), nil); err != nil {
 			return err
 		}
+	}
+	if !came.Load() {
+		return errors.New("unwaited: nothing was refused")
 	}
 	fmt.Println(map[bool]string{false: "waited", true: "it is still there"}[early.Load()])
 	return nil
@@ -360,15 +364,15 @@ func hasChildren(tid uint32) bool {
 // closed runs a program that gets EPERM when it opens FILE by that name, once at
 // least.
 func closed(args []string) error {
-	came := false
+	var came atomic.Bool
 	status, err := supervise(unix.SYS_OPENAT, func(call notice) (unix.Errno, func()) {
 		if textAt(call.pid, call.args[1]) != args[0] {
 			return 0, nil
 		}
-		came = true
+		came.Store(true)
 		return unix.EPERM, nil
 	}, nil, args[1:]...)
-	return end(status, err, came)
+	return end(status, err, came.Load())
 }
 
 // swapless runs a program as on a kernel that does not count swap: the files for

@@ -65,7 +65,7 @@ func measure(programs []string) error {
 		if err != nil && name == "host" {
 			return fmt.Errorf("measure the host: %w", err)
 		} else if err != nil {
-			m.Left = append(m.Left, probe.Omission{Name: filepath.Base(name), Reason: err.Error()})
+			m.Left = append(m.Left, probe.Omission{Name: name, Reason: err.Error()})
 			continue
 		}
 		m.Columns = append(m.Columns, column)
@@ -129,7 +129,7 @@ func measureColumn(name string) (column probe.Column, err error) {
 		cmd = exec.Command("runc", "run", "--bundle", bundle, "map-"+token)
 		defer func() { _ = exec.Command("runc", "delete", "--force", "map-"+token).Run() }()
 	}
-	column.Name = filepath.Base(name)
+	column.Name = name
 	err = whileItStays(cmd, func(inside probe.Stay) error {
 		column.Inside = inside.Report
 		column.Outside.Reads = slices.Contains(inside.Root, probe.HostMark(token))
