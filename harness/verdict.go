@@ -480,8 +480,8 @@ func judged(n int) string {
 	return strings.Join(ours, " ")
 }
 
-// untried counts, in words that go on with a line, the facts that were skipped.
-func (t *tally) untried() string {
+// elsewhere counts, in words that go on with a line, the facts that were skipped.
+func (t *tally) elsewhere() string {
 	if t.skipped == 0 {
 		return ""
 	}
@@ -518,7 +518,7 @@ func (t *tally) verdict(n, status int, err error) (line string, _ error) {
 	case t.failed == 0:
 		next, _ := filepath.Glob(fmt.Sprintf("steps/%02d-*", n+1))
 		line = judged(n) + ": " + fmt.Sprintf(howMany(t.passed, "fact of step %02d holds", "facts of step %02d hold"), n)
-		line += t.untried()
+		line += t.elsewhere()
 		if text := os.Getenv("RUN"); text != "" {
 			return fmt.Sprintf("%s (of %d: RUN=%s)", line, t.total, text), nil
 		}
@@ -532,7 +532,7 @@ func (t *tally) verdict(n, status int, err error) (line string, _ error) {
 	default:
 		failed := len(slices.DeleteFunc(slices.Clone(t.failures), failure.broken))
 		if failed > 0 {
-			return "", wrong(fmt.Errorf("%s: %d of %d facts of step %02d fail%s%s", judged(n), failed, count, n, t.untried(), t.noContract()))
+			return "", wrong(fmt.Errorf("%s: %d of %d facts of step %02d fail%s%s", judged(n), failed, count, n, t.elsewhere(), t.noContract()))
 		}
 		return "", broke(fmt.Errorf("%s: %s", howMany(t.failed, "fact could not be tried", "facts could not be tried"), t.failures[0].lines[0]))
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"containers-from-scratch/harness/hints"
 	"containers-from-scratch/harness/internal/pty"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -102,14 +104,38 @@ func TestItReadsTheKernelsLog(t *testing.T) {
 	}, false)
 }
 
+// plug gives an interface an address in a network of 256, and sets it up.
+func plug(t *testing.T, name, address string) {
+	link, err := netlink.LinkByName(name)
+	require.NoError(t, err)
+	require.NoError(t, netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(address), Mask: net.CIDRMask(24, 32)}}))
+	require.NoError(t, netlink.LinkSetUp(link))
+}
+
+// inNetworkOf does something in the network namespace of a process. The thread is
+// not used again: it ends with its goroutine.
+func inNetworkOf(t *testing.T, pid int, do func()) {
+	namespace, err := os.Open("/proc/" + itoa(pid) + "/ns/net")
+	require.NoError(t, err)
+	defer namespace.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if assert.NoError(t, unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET)) {
+			do()
+		}
+	}()
+	<-done
+}
+
 // TestItReachesWhomTheHostForwardsTo: another machine behind another interface of
 // the host, which routes between the two.
 func TestItReachesWhomTheHostForwardsTo(t *testing.T) {
 	const host, other = "192.0.2.1", "192.0.2.2"
 	stillOpen(t, func(t *testing.T, program Program) bool {
 		setting(t, "net/ipv4/ip_forward", "1")
-		machine := exec.Command("sh", "-c", "read go; ip address add "+other+"/24 dev far; ip link set far up; "+
-			"ip route add default via "+host+"; exec probe serve "+other+":7777")
+		machine := exec.Command("sh", "-c", "read go; exec probe serve "+other+":7777")
 		machine.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 		stdin, err := machine.StdinPipe()
 		require.NoError(t, err)
@@ -121,9 +147,11 @@ func TestItReachesWhomTheHostForwardsTo(t *testing.T) {
 		cable := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "near"}, PeerName: "far", PeerNamespace: netlink.NsPid(machine.Process.Pid)}
 		require.NoError(t, netlink.LinkAdd(cable))
 		defer func() { _ = netlink.LinkDel(cable) }()
-		network := &net.IPNet{IP: net.ParseIP(host), Mask: net.CIDRMask(24, 32)}
-		require.NoError(t, netlink.AddrAdd(cable, &netlink.Addr{IPNet: network}))
-		require.NoError(t, netlink.LinkSetUp(cable))
+		plug(t, "near", host)
+		inNetworkOf(t, machine.Process.Pid, func() {
+			plug(t, "far", other)
+			require.NoError(t, netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(host)}))
+		})
 		require.NoError(t, stdin.Close())
 		for said := new(bytes.Buffer); !strings.Contains(said.String(), "serving\n"); {
 			part := make([]byte, 1<<16)

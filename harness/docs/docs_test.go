@@ -428,6 +428,11 @@ func TestRecord(t *testing.T) {
 		require.True(t, changed)
 		require.Equal(t, c.mended, b.Lines)
 	}
+	b.Lines = []string{"$ a", "x"} // of a machine called "the"
+	_, err = b.Record(Recording{Host: "the", Outputs: [][]string{{"of the host"}}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"$ a", "of the host"}, b.Lines)
+	b.Lines = promise
 	_, err = b.Record(Recording{})
 	require.ErrorContains(t, err, "3 commands")
 }
