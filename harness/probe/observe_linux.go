@@ -2,9 +2,11 @@ package probe
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/bits"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -249,7 +251,8 @@ func Routes() ([]string, error) {
 }
 
 // RoutesV6 reads the IPv6 routes that lead out of a link: no link-local ones, no
-// multicast, and not those of lo, see /proc/net/ipv6_route in proc_pid_net(5).
+// multicast, and not those that the kernel itself gives lo, see
+// /proc/net/ipv6_route in proc_pid_net(5).
 func RoutesV6() ([]string, error) {
 	table, err := lines("/proc/self/net/ipv6_route")
 	if errors.Is(err, os.ErrNotExist) {
@@ -259,16 +262,25 @@ func RoutesV6() ([]string, error) {
 	for _, line := range table {
 		// 20010db8…0000 40 000…0 00 fe80…0001 00000400 00000001 00000000 00000003 eth0
 		f := strings.Fields(line)
-		if len(f) < 10 || f[9] == "lo" || strings.HasPrefix(f[0], "fe80") || strings.HasPrefix(f[0], "ff") {
+		const up = "00000001" // and neither local nor rejecting
+		if len(f) < 10 || f[9] == "lo" && f[8] != up || strings.HasPrefix(f[0], "fe80") || strings.HasPrefix(f[0], "ff") {
 			continue
 		}
-		route := f[0] + "/" + f[1]
-		if strings.Trim(f[4], "0") != "" {
-			route += " via " + f[4]
+		bits, _ := strconv.ParseUint(f[1], 16, 8)
+		route := fmt.Sprintf("%v/%d", colons(f[0]), bits)
+		if gateway := colons(f[4]); !gateway.IsUnspecified() {
+			route += fmt.Sprint(" via ", gateway)
 		}
 		routes = append(routes, route+" dev "+f[9])
 	}
 	return routes, err
+}
+
+// colons is the IPv6 address of 32 digits.
+func colons(digits string) netip.Addr {
+	bytes, _ := hex.DecodeString(digits)
+	a, _ := netip.AddrFromSlice(bytes)
+	return a
 }
 
 // address turns "0100007F" into the bytes of 127.0.0.1.
